@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Looking for damage, rebuilding what can be rebuilt (R9), and copying a store.
+#include <algorithm>
+#include <cstring>
+#include <map>
+
+#include "engine/codes.h"
+#include "engine/compaction.h"
+#include "engine/open_store.h"
+#include "storage/error.h"
+#include "storage/manifest.h"
+#include "storage/records.h"
+#include "storage/schema.h"
+#include "storage/vector_log.h"
+
+namespace vkb {
+namespace {
+
+struct StopRequested {};
+
+// Findings of one kind that are worth naming one by one; more are counted.
+constexpr std::size_t kMostNamed = 20;
+
+class Checker {
+ public:
+  Checker(OpenStore& store, Database& db, bool deep, const ProgressFunction& progress)
+      : store_(store), db_(db), deep_(deep), progress_(progress) {}
+
+  CheckResult run() {
+    for (const std::string& finding : db_.quick_check()) {
+      // Indexes can be rebuilt from their tables; anything else in SQLite's file cannot.
+      report("vkb.sqlite3", finding, finding.find("index") != std::string::npos);
+    }
+    const std::vector<CollectionRow> collections = list_all_collections(db_);
+    for (const CollectionRow& row : collections) total_ += row.record_count;
+    for (const CollectionRow& row : collections) check_collection(row);
+    return std::move(result_);
+  }
+
+ private:
+  void report(std::string object, std::string message, bool repairable) {
+    result_.problems.push_back({std::move(object), std::move(message), repairable});
+  }
+
+  void tick(std::uint64_t done) {
+    if (progress_ && !progress_({.step = "check", .done = done, .total = total_})) {
+      throw StopRequested{};
+    }
+  }
+
+  void check_collection(const CollectionRow& row) {
+    const std::string object = "collection " + row.name;
+    Records records(db_, row.collection_id);
+    const std::uint64_t counted = records.count();
+    if (counted != row.record_count) {
+      report(object,
+             "counts " + std::to_string(row.record_count) + " records, holds " +
+                 std::to_string(counted),
+             true);
+    }
+    result_.records += counted;
+    std::vector<std::uint64_t> placed;  // row ids with a live vector, once per place
+    for (const SegmentRow& segment : list_segments(db_, row.collection_id)) {
+      check_segment(row, segment, placed);
+    }
+    check_log(row, placed);
+    check_bijection(object, records, placed);
+    if (deep_) check_records(row, records);
+    tick(result_.records);
+  }
+
+  void check_segment(const CollectionRow& row, const SegmentRow& named,
+                     std::vector<std::uint64_t>& placed) {
+    ++result_.segments;
+    const std::string object = "segment " + named.file;
+    try {
+      const std::shared_ptr<const Segment> segment =
+          Segment::open(store_.files(), store_.segment_directory() + "/" + named.file);
+      if (segment->header().header_checksum != named.checksum ||
+          segment->row_count() != named.row_count || segment->dim() != row.dim.value_or(0)) {
+        return report(object, "is not the file that the store wrote", false);
+      }
+      const std::size_t before = result_.problems.size();
+      if (deep_) check_sections(object, *segment);
+      Bitmap dead(segment->row_count());
+      for (const Tombstone& tombstone : list_tombstones(db_, named.segment_id, 0)) {
+        if (tombstone.slot >= segment->row_count()) {
+          report(object,
+                 "tombstone for slot " + std::to_string(tombstone.slot) + " of " +
+                     std::to_string(segment->row_count()),
+                 true);
+        } else {
+          dead.set(tombstone.slot);
+        }
+      }
+      for (std::uint32_t slot = 0; slot < segment->row_count(); ++slot) {
+        if (!dead.test(slot)) placed.push_back(segment->row_id(slot));
+      }
+      if (deep_ && result_.problems.size() == before) check_contents(object, *segment);
+    } catch (const Error& error) {
+      report(object, error.what(), false);
+    }
+  }
+
+  void check_sections(const std::string& object, const Segment& segment) {
+    for (const SectionEntry& section : segment.sections()) {
+      const auto kind = static_cast<SectionKind>(section.kind);
+      try {
+        segment.verify(section);
+        result_.bytes += section.bytes;
+      } catch (const Error& error) {
+        const bool is_cache = kind != SectionKind::vectors && kind != SectionKind::row_ids;
+        report(object, error.what(), is_cache);
+      }
+      tick(result_.records);
+    }
+  }
+
+  // What the checksums cannot tell: that the bytes, as written, fit each other.
+  void check_contents(const std::string& object, const Segment& segment) {
+    std::uint64_t wrong_order = 0;
+    std::uint64_t wrong_links = 0;
+    std::uint64_t wrong_codes = 0;
+    const std::uint32_t rows = segment.row_count();
+    const auto sorted_ids = segment.sorted_row_ids();
+    const auto sorted_slots = segment.sorted_slots();
+    std::vector<std::byte> code(code_bytes(segment.dim()));
+    const auto space = static_cast<Space>(segment.header().space);
+    for (std::uint32_t i = 0; i < rows; ++i) {
+      wrong_order += (i > 0 && sorted_ids[i - 1] >= sorted_ids[i]) || sorted_slots[i] >= rows ||
+                     segment.row_id(sorted_slots[i]) != sorted_ids[i];
+      if (segment.has_graph()) {
+        const std::uint32_t* links = segment.links0(i);
+        for (std::uint32_t n = 0; n < segment.links0_width() && links[n] != kNoNeighbour; ++n) {
+          wrong_links += links[n] >= rows || links[n] == i;
+        }
+      }
+      const std::span<const float> vector(segment.vector(i), segment.dim());
+      const float norm = norm_of(vector);
+      encode_int8(vector, norm, space, code.data());
+      wrong_codes +=
+          norm != segment.norm(i) ||
+          (segment.has_codes() && std::memcmp(code.data(), segment.code(i), code.size()) != 0);
+    }
+    count(object, "rows out of order in sorted_row_ids", wrong_order);
+    count(object, "links that lead nowhere", wrong_links);
+    count(object, "codes or norms that differ from their vectors", wrong_codes);
+  }
+
+  void count(const std::string& object, const std::string& what, std::uint64_t number) {
+    if (number > 0) report(object, std::to_string(number) + " " + what, true);
+  }
+
+  void check_log(const CollectionRow& row, std::vector<std::uint64_t>& placed) {
+    std::map<std::int64_t, bool> live;
+    try {
+      read_log(db_, row.collection_id, 0, row.dim.value_or(0),
+               [&](const LogEntry& entry) { live[entry.row_id] = !entry.vector.empty(); });
+    } catch (const Error& error) {
+      report("collection " + row.name, error.what(), false);
+    }
+    for (const auto& [row_id, has_vector] : live) {
+      if (has_vector) placed.push_back(static_cast<std::uint64_t>(row_id));
+    }
+  }
+
+  // Each record has exactly one live vector, and each live vector a record (R5).
+  void check_bijection(const std::string& object, Records& records,
+                       std::vector<std::uint64_t>& placed) {
+    std::sort(placed.begin(), placed.end());
+    const auto rows = records.row_ids(0, 0, UINT64_MAX);
+    auto at = placed.begin();
+    std::size_t wrong = 0;
+    const auto name = [&](std::uint64_t row_id, const char* what) {
+      if (++wrong <= kMostNamed) report(object, "row " + std::to_string(row_id) + what, false);
+    };
+    for (const std::int64_t row : rows) {
+      const auto row_id = static_cast<std::uint64_t>(row);
+      for (; at != placed.end() && *at < row_id; ++at) name(*at, " has a vector but no record");
+      if (at == placed.end() || *at != row_id) {
+        name(row_id, " has a record but no vector");
+        continue;
+      }
+      ++at;
+      for (; at != placed.end() && *at == row_id; ++at) name(row_id, " has more than one vector");
+    }
+    for (; at != placed.end(); ++at) name(*at, " has a vector but no record");
+    if (wrong > kMostNamed) {
+      report(object, std::to_string(wrong - kMostNamed) + " more rows of this kind", false);
+    }
+  }
+
+  // Each record's metadata can be read and is in the index.
+  void check_records(const CollectionRow& row, Records& records) {
+    std::uint64_t missing = 0;
+    std::uint64_t expected = 0;
+    std::uint64_t visited = 0;
+    Statement found(
+        db_,
+        "SELECT EXISTS(SELECT 1 FROM posting WHERE key_id=?1 AND value=?3 AND row_id=?2)"
+        " OR EXISTS(SELECT 1 FROM posting_pending"
+        " WHERE key_id=?1 AND value=?3 AND row_id=?2)");
+    for (const std::int64_t row_id : records.row_ids(0, 0, UINT64_MAX)) {
+      if (++visited % 1000 == 0) tick(visited);
+      RecordRow record;
+      try {
+        record = records.read(row_id);
+      } catch (const Error& error) {
+        report("record " + std::to_string(row_id), error.what(), false);
+        continue;
+      }
+      if (!record.metadata) continue;
+      for (const auto& [key, value] : *record.metadata) {
+        const auto key_id = records.key_id(key, kind_of(value));
+        std::vector<PostingValue> values = posting_values(value);
+        std::sort(values.begin(), values.end());
+        values.erase(std::unique(values.begin(), values.end()), values.end());
+        expected += values.size();
+        for (const PostingValue& posting : values) {
+          if (!key_id) {
+            ++missing;
+            continue;
+          }
+          found.bind(*key_id, row_id);
+          bind_posting(found, posting);
+          missing += !found.step() || found.integer(0) == 0;
+          found.rewind();
+        }
+      }
+    }
+    const std::uint64_t actual = count_postings(db_, row.collection_id);
+    const std::string object = "collection " + row.name;
+    count(object, "metadata values missing from the index", missing);
+    if (missing == 0 && actual != expected) {
+      report(object,
+             "the metadata index has " + std::to_string(actual) + " entries, expected " +
+                 std::to_string(expected),
+             true);
+    }
+  }
+
+  OpenStore& store_;
+  Database& db_;
+  const bool deep_;
+  const ProgressFunction& progress_;
+  CheckResult result_;
+  std::uint64_t total_ = 0;
+};
+
+bool names_segment(const CheckResult& result, const std::string& file, bool repairable) {
+  return std::any_of(result.problems.begin(), result.problems.end(), [&](const Problem& problem) {
+    return problem.object == "segment " + file && problem.repairable == repairable;
+  });
+}
+
+// Writes anew, from their vectors, the segments in which only caches are damaged.
+void rebuild_segments(OpenStore& store, OpenCollection& collection, const CheckResult& findings,
+                      const ProgressFunction& progress) {
+  const std::scoped_lock reshape(collection.reshape_mutex);
+  CollectionRow row;
+  std::shared_ptr<const Snapshot> snapshot;
+  store.read([&](Database& db) {
+    row = collection.row(db);
+    snapshot = collection.snapshot(db, row);
+  });
+  for (const SegmentView& view : snapshot->segments) {
+    if (!names_segment(findings, view.row.file, true)) continue;
+    if (names_segment(findings, view.row.file, false)) continue;
+    Merger merger(store, collection, row, view.live_count());
+    merger.add(view);
+    if (!merger.finish(progress)) return;
+  }
+}
+
+}  // namespace
+
+CheckResult Store::check(bool deep, const ProgressFunction& progress) const {
+  try {
+    return open_->read([&](Database& db) { return Checker(*open_, db, deep, progress).run(); });
+  } catch (const StopRequested&) {
+    return {};
+  }
+}
+
+CheckResult Store::repair(const ProgressFunction& progress) {
+  const OpenStore::WriterHold hold(*open_);
+  const CheckResult before = check(true, progress);
+  if (std::none_of(before.problems.begin(), before.problems.end(),
+                   [](const Problem& problem) { return problem.repairable; })) {
+    return before;
+  }
+  const std::vector<CollectionRow> rows =
+      open_->read([](Database& db) { return list_all_collections(db); });
+  open_->write([](Database& db) { db.execute("REINDEX"); });
+  for (const CollectionRow& row : rows) {
+    open_->write([&](Database& db) {
+      rebuild_postings(db, row.collection_id);
+      Statement(db,
+                "UPDATE collection SET record_count="
+                "(SELECT count(*) FROM record WHERE collection_id=?1) WHERE collection_id=?1")
+          .bind(row.collection_id)
+          .run();
+      remove_stray_tombstones(db, row.collection_id);
+    });
+    rebuild_segments(*open_, *open_->open_collection(row), before, progress);
+  }
+  return check(true, progress);
+}
+
+void Store::backup(const std::string& destination, const ProgressFunction& progress) const {
+  FileSystem& files = open_->files();
+  if (files.exists(destination) && !files.list(destination).empty()) {
+    throw Error(ErrorCode::already_exists,
+                "backup destination " + destination + " exists and is not empty");
+  }
+  files.make_directory(destination + "/segments");
+  // Under another name until all is there, so that half a backup is not taken for a store.
+  const std::string partial = destination + "/vkb.sqlite3.partial";
+  // A segment may be compacted away between the copy of the database and its link: then copy anew.
+  constexpr int kTries = 10;
+  for (int tries = 1;; ++tries) {
+    std::vector<std::string> names;
+    open_->read([&](Database& db) {
+      names = list_segment_files(db);
+      db.copy_to(partial);
+    });
+    std::size_t linked = 0;
+    for (const std::string& name : names) {
+      const std::string source = open_->segment_directory() + "/" + name;
+      const std::string target = destination + "/segments/" + name;
+      if (!files.exists(target)) {
+        if (!files.exists(source)) break;
+        files.hard_link_or_copy(source, target);
+      }
+      ++linked;
+      if (progress && !progress({.step = "copy", .done = linked, .total = names.size()})) return;
+    }
+    if (linked == names.size()) break;
+    files.remove(partial);
+    if (tries == kTries) {
+      throw Error(ErrorCode::corruption, "segment " + open_->segment_directory() + "/" +
+                                             names[linked] + " is missing; run `vkb check`");
+    }
+  }
+  files.rename(partial, destination + "/vkb.sqlite3");
+  files.sync_directory(destination + "/segments");
+  files.sync_directory(destination);
+}
+
+}  // namespace vkb

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Compact codes: one signed byte a component with one scale a row (scalar quantization as in Qdrant
+// and faiss SQ8, symmetric, scale chosen per vector as in LVQ, Aguerrebere et al. 2023). Graphs are
+// built and walked over them; the final order of an answer always comes from the f32 vectors. A
+// code row is an Int8CodeHeader followed by dim bytes (storage/segment_format.h).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "engine/kernels.h"
+#include "engine/vkb.h"
+#include "storage/segment_format.h"
+
+namespace vkb {
+
+constexpr std::size_t code_bytes(std::size_t dim) noexcept { return sizeof(Int8CodeHeader) + dim; }
+
+// Euclidean length, accumulated in double; at most the largest finite float.
+float norm_of(std::span<const float> vector) noexcept;
+
+// Writes code_bytes(dim) bytes to `out`. `norm` is norm_of(vector); under cosine the unit vector is
+// coded. A zero vector gets scale 0.
+void encode_int8(std::span<const float> vector, float norm, Space space, std::byte* out) noexcept;
+
+// Distance between two coded rows, in the units of `space`; never NaN.
+float code_distance(Space space, const std::byte* a, const std::byte* b, std::size_t dim,
+                    const Kernels& kernels) noexcept;
+
+// Exact distance by Chroma's formulas in f32; a_norm and b_norm are norm_of() each, used by cosine
+// only. Where f32 would overflow or underflow, computed again in double, so that finite vectors
+// never give NaN.
+float exact_distance(Space space, const float* a, float a_norm, const float* b, float b_norm,
+                     std::size_t dim, const Kernels& kernels) noexcept;
+
+}  // namespace vkb

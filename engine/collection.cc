@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <limits>
+
+#include "engine/compaction.h"
+#include "engine/open_store.h"
+#include "engine/query.h"
+#include "engine/record_writer.h"
+#include "engine/tuning.h"
+#include "engine/vkb.h"
+#include "storage/error.h"
+#include "storage/vector_log.h"
+
+namespace vkb {
+namespace {
+
+constexpr std::uint64_t kNoLimit = std::numeric_limits<std::uint64_t>::max();
+// Rows that for_each reads at a time.
+constexpr std::uint64_t kVisitRows = 1000;
+
+// Runs `change` on a RecordWriter in one transaction, then lets maintenance look.
+template <typename Change>
+auto change_records(OpenStore& store, const std::shared_ptr<OpenCollection>& collection,
+                    Change change) {
+  const auto result = store.write([&](Database& db) {
+    RecordWriter writer(db, *collection);
+    auto changed = change(db, writer);
+    writer.finish();
+    store.files().reached("write_before_commit");
+    return changed;
+  });
+  store.files().reached("write_committed");
+  store.notify(collection);
+  return result;
+}
+
+void check_all(std::span<const Record> records) {
+  for (const Record& record : records) check_record(record);
+}
+
+}  // namespace
+
+Collection::Collection(std::shared_ptr<OpenStore> store, std::shared_ptr<OpenCollection> open)
+    : store_(std::move(store)), open_(std::move(open)) {}
+
+const std::string& Collection::uuid() const noexcept { return open_->uuid; }
+
+void Collection::add(std::span<const Record> records) {
+  check_all(records);
+  change_records(*store_, open_, [&](Database&, RecordWriter& writer) {
+    for (const Record& record : records) writer.add(record);
+    return true;
+  });
+}
+
+void Collection::upsert(std::span<const Record> records) {
+  check_all(records);
+  change_records(*store_, open_, [&](Database&, RecordWriter& writer) {
+    for (const Record& record : records) writer.upsert(record);
+    return true;
+  });
+}
+
+void Collection::update(std::span<const Record> records) {
+  check_all(records);
+  change_records(*store_, open_, [&](Database&, RecordWriter& writer) {
+    for (const Record& record : records) writer.update(record);
+    return true;
+  });
+}
+
+std::uint64_t Collection::remove(std::span<const std::string> ids) {
+  return change_records(*store_, open_, [&](Database&, RecordWriter& writer) {
+    std::uint64_t removed = 0;
+    for (const std::string& id : ids) {
+      if (const auto row_id = writer.records().find(id)) {
+        writer.remove(*row_id);
+        ++removed;
+      }
+    }
+    return removed;
+  });
+}
+
+std::uint64_t Collection::remove(const Filter& filter, std::optional<std::uint64_t> limit,
+                                 std::optional<std::span<const std::string>> ids) {
+  return change_records(*store_, open_, [&](Database& db, RecordWriter& writer) {
+    RowSet rows = matching_rows(db, open_->collection_id, &filter, ids).value();
+    if (limit && *limit < rows.size()) rows.resize(*limit);
+    for (const std::int64_t row_id : rows) writer.remove(row_id);
+    return static_cast<std::uint64_t>(rows.size());
+  });
+}
+
+std::uint64_t Collection::count() const {
+  return store_->read([&](Database& db) { return open_->row(db).record_count; });
+}
+
+std::vector<Record> Collection::get(const GetOptions& options) const {
+  return store_->read([&](Database& db) {
+    const CollectionRow row = open_->row(db);
+    const Filter* filter = options.filter ? &*options.filter : nullptr;
+    std::optional<std::span<const std::string>> ids;
+    if (options.ids) ids = *options.ids;
+    Records records(db, row.collection_id);
+    RowSet rows;
+    if (auto matches = matching_rows(db, row.collection_id, filter, ids)) {
+      const std::uint64_t first = std::min<std::uint64_t>(options.offset, matches->size());
+      const std::uint64_t size =
+          std::min(options.limit.value_or(kNoLimit), matches->size() - first);
+      const auto begin = matches->begin() + static_cast<std::ptrdiff_t>(first);
+      rows.assign(begin, begin + static_cast<std::ptrdiff_t>(size));
+    } else {
+      rows = records.row_ids(0, options.offset, options.limit.value_or(kNoLimit));
+    }
+    std::shared_ptr<const Snapshot> snapshot;
+    if (options.include.embeddings) snapshot = open_->snapshot(db, row);
+    std::vector<Record> out;
+    out.reserve(rows.size());
+    for (const std::int64_t row_id : rows) {
+      out.push_back(read_record(records, row_id, options.include, snapshot.get()));
+    }
+    return out;
+  });
+}
+
+void Collection::for_each(const Include& include,
+                          const std::function<bool(Record&&)>& visit) const {
+  store_->read([&](Database& db) {
+    const CollectionRow row = open_->row(db);
+    std::shared_ptr<const Snapshot> snapshot;
+    if (include.embeddings) snapshot = open_->snapshot(db, row);
+    Records records(db, row.collection_id);
+    std::int64_t after = 0;
+    for (auto rows = records.row_ids(after, 0, kVisitRows); !rows.empty();
+         rows = records.row_ids(after, 0, kVisitRows)) {
+      for (const std::int64_t row_id : rows) {
+        if (!visit(read_record(records, row_id, include, snapshot.get()))) return;
+      }
+      after = rows.back();
+    }
+  });
+}
+
+std::vector<Hit> Collection::query(std::span<const float> query,
+                                   const QueryOptions& options) const {
+  return store_->read([&](Database& db) { return run_query(db, *open_, query, options); });
+}
+
+CollectionInfo Collection::info() const {
+  return store_->read([&](Database& db) {
+    const CollectionRow row = open_->row(db);
+    const std::shared_ptr<const Snapshot> snapshot = open_->snapshot(db, row);
+    CollectionInfo info{.name = row.name,
+                        .uuid = row.uuid,
+                        .tenant = row.tenant,
+                        .database = row.database,
+                        .options = {.space = static_cast<Space>(row.space),
+                                    .dim = row.dim,
+                                    .m = row.m,
+                                    .ef_construction = row.ef_construction,
+                                    .ef_search = row.ef_search,
+                                    .model = row.model,
+                                    .metadata = {}},
+                        .record_count = row.record_count,
+                        .unsealed_count = snapshot->memtable.live_count(),
+                        .tombstone_count = 0,
+                        .segments = {}};
+    if (row.metadata) info.options.metadata = parse_metadata(*row.metadata);
+    for (const SegmentView& view : snapshot->segments) {
+      CollectionInfo::Segment segment{.file = view.row.file,
+                                      .row_count = view.row.row_count,
+                                      .tombstone_count = view.dead_count,
+                                      .byte_count = view.row.byte_count,
+                                      .resident_bytes = view.segment->file().resident_bytes(),
+                                      .has_graph = view.segment->has_graph(),
+                                      .sections = {}};
+      for (const SectionEntry& section : view.segment->sections()) {
+        segment.sections.emplace_back(to_string(static_cast<SectionKind>(section.kind)),
+                                      section.bytes);
+      }
+      info.tombstone_count += view.dead_count;
+      info.segments.push_back(std::move(segment));
+    }
+    return info;
+  });
+}
+
+void Collection::modify(const Changes& changes) {
+  store_->write([&](Database& db) {
+    CollectionRow row = open_->row(db);
+    if (changes.name && *changes.name != row.name) {
+      check_name("collection", *changes.name);
+      if (find_collection(db, row.tenant, row.database, *changes.name)) {
+        throw Error(ErrorCode::already_exists, "Collection [" + *changes.name + "] already exists");
+      }
+      row.name = *changes.name;
+    }
+    if (changes.metadata) row.metadata = to_json(*changes.metadata);
+    if (changes.ef_search) row.ef_search = *changes.ef_search;
+    if (changes.model) row.model = changes.model;
+    update_collection(db, row);
+  });
+}
+
+bool Collection::compact(const ProgressFunction& progress) {
+  const std::scoped_lock reshape(open_->reshape_mutex);
+  const OpenStore::WriterHold hold(*store_);
+  while (seal(*store_, *open_)) {
+  }
+  CollectionRow row;
+  std::shared_ptr<const Snapshot> snapshot;
+  store_->read([&](Database& db) {
+    row = open_->row(db);
+    snapshot = open_->snapshot(db, row);
+  });
+  std::uint64_t rows = 0;
+  bool worthwhile = snapshot->segments.size() > 1;
+  for (const SegmentView& view : snapshot->segments) {
+    rows += view.live_count();
+    worthwhile = worthwhile || view.dead_count > 0 ||
+                 (!view.row.has_graph && view.row.row_count >= kGraphMinRows);
+  }
+  if (worthwhile) {
+    Merger merger(*store_, *open_, row, rows);
+    for (const SegmentView& view : snapshot->segments) merger.add(view);
+    if (!merger.finish(progress)) return false;
+  }
+  tidy_database(*store_);
+  return true;
+}
+
+void Collection::wait_for_maintenance() { store_->wait_for_maintenance(); }
+
+}  // namespace vkb

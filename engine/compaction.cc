@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/compaction.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "engine/codes.h"
+#include "engine/tuning.h"
+#include "storage/error.h"
+#include "storage/records.h"
+#include "storage/segment_writer.h"
+#include "storage/vector_log.h"
+
+namespace vkb {
+namespace {
+
+// Rows that a worker adds to the graph in one task.
+constexpr std::size_t kTaskRows = 128;
+// Rows between two looks at the progress function while a segment is written.
+constexpr std::size_t kProgressRows = 4096;
+
+constexpr std::uint32_t kNowhere = 0xFFFFFFFF;
+// No row has an id with this bit: SQLite's are signed.
+constexpr std::uint64_t kNoRow = std::uint64_t{1} << 63;
+
+struct StopRequested {};
+
+// One row of a segment that is being written.
+struct RowSource {
+  std::int64_t row_id;
+  const float* vector;
+};
+
+// Writes a whole segment whose row `slot` is row_at(slot); `graph` may have m = 0. Calls `tick` now
+// and then.
+template <typename RowAt, typename Tick>
+SegmentRow write_segment(OpenStore& store, const CollectionRow& collection, const Graph& graph,
+                         std::size_t row_count, const RowAt& row_at, const Tick& tick) {
+  const std::uint32_t dim = *collection.dim;
+  const auto space = static_cast<Space>(collection.space);
+  const std::string name = make_uuid() + ".vseg";
+  SegmentWriter::Shape shape{.row_count = row_count,
+                             .dim = dim,
+                             .space = collection.space,
+                             .m = graph.m,
+                             .max_level = graph.max_level,
+                             .level_count = graph.level_count};
+  shape.level_count[0] = static_cast<std::uint32_t>(row_count);
+  SegmentWriter writer(store.files(), store.segment_directory() + "/" + name, shape);
+
+  std::vector<std::uint64_t> row_ids(row_count);
+  std::vector<float> norms(row_count);
+  for (std::size_t slot = 0; slot < row_count; ++slot) {
+    const RowSource row = row_at(slot);
+    row_ids[slot] = static_cast<std::uint64_t>(row.row_id);
+    norms[slot] = norm_of({row.vector, dim});
+    if (slot % kProgressRows == 0) tick(slot / 3);
+  }
+  std::vector<std::uint32_t> sorted_slots(row_count);
+  std::iota(sorted_slots.begin(), sorted_slots.end(), 0U);
+  std::sort(sorted_slots.begin(), sorted_slots.end(),
+            [&](std::uint32_t a, std::uint32_t b) { return row_ids[a] < row_ids[b]; });
+  const auto section = [&](SectionKind kind, const auto& values) {
+    writer.begin(kind);
+    writer.append_values(std::span(values));
+    writer.end();
+  };
+  section(SectionKind::row_ids, row_ids);
+  std::vector<std::uint64_t> sorted_ids(row_count);
+  std::transform(sorted_slots.begin(), sorted_slots.end(), sorted_ids.begin(),
+                 [&](std::uint32_t slot) { return row_ids[slot]; });
+  section(SectionKind::sorted_row_ids, sorted_ids);
+  section(SectionKind::sorted_slots, sorted_slots);
+  section(SectionKind::norms, norms);
+  if (graph.m > 0) {
+    section(SectionKind::upper_slots, graph.upper_slots);
+    section(SectionKind::upper_links, graph.upper_links);
+    section(SectionKind::links0, graph.links0);
+  }
+  writer.begin(SectionKind::codes_int8);
+  std::vector<std::byte> code(code_bytes(dim));
+  for (std::size_t slot = 0; slot < row_count; ++slot) {
+    encode_int8({row_at(slot).vector, dim}, norms[slot], space, code.data());
+    writer.append_row(code);
+    if (slot % kProgressRows == 0) tick((row_count + slot) / 3);
+  }
+  writer.end();
+  writer.begin(SectionKind::vectors);
+  for (std::size_t slot = 0; slot < row_count; ++slot) {
+    writer.append_row(std::as_bytes(std::span(row_at(slot).vector, dim)));
+    if (slot % kProgressRows == 0) tick((2 * row_count + slot) / 3);
+  }
+  writer.end();
+  const SegmentWriter::Published published = writer.publish();
+  store.files().reached("segment_published");
+  return {.segment_id = 0,
+          .file = name,
+          .row_count = row_count,
+          .byte_count = published.byte_count,
+          .checksum = published.checksum,
+          .has_graph = graph.m > 0};
+}
+
+}  // namespace
+
+SegmentRow write_flat_segment(OpenStore& store, const CollectionRow& collection,
+                              const FlatRows& rows) {
+  return write_segment(
+      store, collection, Graph{}, rows.row_ids.size(),
+      [&](std::size_t slot) {
+        return RowSource{rows.row_ids[slot], rows.vectors[slot]};
+      },
+      [](std::size_t) {});
+}
+
+Merger::Merger(OpenStore& store, OpenCollection& collection, const CollectionRow& row,
+               std::uint64_t expected_rows)
+    : store_(store),
+      collection_(collection),
+      row_(row),
+      builder_(static_cast<Space>(row.space), *row.dim, row.m, row.ef_construction,
+               std::max<std::uint64_t>(expected_rows, kGraphMinRows)) {}
+
+Merger::~Merger() = default;
+
+void Merger::add(const SegmentView& input) {
+  const auto number = static_cast<std::uint32_t>(inputs_.size());
+  inputs_.push_back(input);
+  const Segment& segment = *input.segment;
+  // In row order, which is the order of insertion: the graph does not depend on how rows were
+  // batched. By the row ids themselves, as this is how `vkb repair` rebuilds a segment whose sorted
+  // sections are damaged.
+  std::vector<std::pair<std::uint64_t, std::uint32_t>> rows;
+  for (std::uint32_t slot = 0; slot < segment.row_count(); ++slot) {
+    if (!input.is_dead(slot)) rows.emplace_back(segment.row_id(slot), slot);
+  }
+  std::sort(rows.begin(), rows.end());
+  for (const auto& [row_id, slot] : rows) sources_.push_back({number, slot});
+  if (sources_.size() < kGraphMinRows) return;
+  if (sources_.size() > builder_.capacity()) {
+    pool_.wait();
+    builder_.reserve(sources_.size() + sources_.size() / 2);
+  }
+  for (; queued_ < sources_.size();
+       queued_ = std::min<std::uint64_t>(queued_ + kTaskRows, sources_.size())) {
+    const std::size_t first = queued_;
+    const std::size_t last = std::min(first + kTaskRows, sources_.size());
+    // Copies: sources_ and inputs_ may move while the task waits.
+    std::vector<GraphRow> task;
+    task.reserve(last - first);
+    for (std::size_t ordinal = first; ordinal < last; ++ordinal) {
+      task.emplace_back(inputs_[sources_[ordinal].input].segment, sources_[ordinal].slot);
+    }
+    pool_.run([this, first, task = std::move(task)] { build_graph(first, task); });
+  }
+}
+
+void Merger::build_graph(std::size_t first, const std::vector<GraphRow>& rows) {
+  std::vector<std::byte> code(code_bytes(*row_.dim));
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const auto& [segment, slot] = rows[i];
+    const std::span<const float> vector(segment->vector(slot), segment->dim());
+    encode_int8(vector, norm_of(vector), static_cast<Space>(row_.space), code.data());
+    builder_.add(static_cast<std::uint32_t>(first + i), code.data());
+  }
+}
+
+bool Merger::finish(const ProgressFunction& progress) {
+  const auto report = [&](std::string_view step, std::uint64_t done) {
+    if (progress && !progress({.step = step, .done = done, .total = sources_.size()})) {
+      throw StopRequested{};
+    }
+  };
+  try {
+    while (!pool_.wait(0, 200)) report("build", builder_.size());
+    const Graph graph = finish_graph();
+    const std::unordered_set<std::uint32_t> superseded = superseded_ordinals();
+    const auto row_at = [&](std::size_t slot) {
+      const std::uint32_t ordinal = graph.order[slot];
+      const Origin& origin = sources_[ordinal];
+      const bool is_old = !superseded.empty() && superseded.contains(ordinal);
+      const std::uint64_t id = is_old ? kNoRow | ordinal : row_id_of(ordinal);
+      return RowSource{static_cast<std::int64_t>(id),
+                       inputs_[origin.input].segment->vector(origin.slot)};
+    };
+    std::optional<SegmentRow> merged;
+    if (!sources_.empty()) {
+      merged = write_segment(store_, row_, graph, sources_.size(), row_at,
+                             [&](std::size_t done) { report("copy", done); });
+    }
+    replace_inputs(merged, graph);
+    return true;
+  } catch (const StopRequested&) {
+    return false;
+  }
+}
+
+Graph Merger::finish_graph() {
+  if (queued_ > 0) return builder_.finish();
+  // Too few rows for a graph to pay: a flat segment, in insertion order.
+  Graph flat;
+  flat.order.resize(sources_.size());
+  std::iota(flat.order.begin(), flat.order.end(), 0U);
+  std::sort(flat.order.begin(), flat.order.end(),
+            [&](std::uint32_t a, std::uint32_t b) { return row_id_of(a) < row_id_of(b); });
+  return flat;
+}
+
+std::uint64_t Merger::row_id_of(std::uint32_t ordinal) const {
+  const Origin& origin = sources_[ordinal];
+  return inputs_[origin.input].segment->row_id(origin.slot);
+}
+
+std::unordered_set<std::uint32_t> Merger::superseded_ordinals() const {
+  std::vector<std::uint32_t> by_row(sources_.size());
+  std::iota(by_row.begin(), by_row.end(), 0U);
+  std::sort(by_row.begin(), by_row.end(), [&](std::uint32_t a, std::uint32_t b) {
+    return std::pair(row_id_of(a), a) < std::pair(row_id_of(b), b);
+  });
+  std::unordered_set<std::uint32_t> superseded;
+  for (std::size_t i = 1; i < by_row.size(); ++i) {
+    if (row_id_of(by_row[i - 1]) == row_id_of(by_row[i])) superseded.insert(by_row[i - 1]);
+  }
+  return superseded;
+}
+
+void Merger::replace_inputs(const std::optional<SegmentRow>& merged, const Graph& graph) {
+  std::vector<std::vector<std::uint32_t>> moved_to;
+  for (const SegmentView& input : inputs_) {
+    moved_to.emplace_back(input.segment->row_count(), kNowhere);
+  }
+  for (std::uint32_t slot = 0; slot < graph.order.size(); ++slot) {
+    const Origin& origin = sources_[graph.order[slot]];
+    moved_to[origin.input][origin.slot] = slot;
+  }
+  store_.write([&](Database& db) {
+    collection_.row(db);  // throws when the collection was deleted meanwhile
+    const std::int64_t merged_id =
+        merged ? insert_segment(db, collection_.collection_id, *merged) : 0;
+    for (std::size_t i = 0; i < inputs_.size(); ++i) {
+      // Rows that died since their segment was taken in are dead in the new one too (R5).
+      for (const Tombstone& dead : list_tombstones(db, inputs_[i].row.segment_id, 0)) {
+        const std::uint32_t slot =
+            dead.slot < moved_to[i].size() ? moved_to[i][dead.slot] : kNowhere;
+        if (slot != kNowhere) insert_tombstone(db, merged_id, {.slot = slot, .seq = dead.seq});
+      }
+      delete_segment(db, inputs_[i].row.segment_id);
+    }
+    touch_collection(db, collection_.collection_id, 0, 0, true);
+    store_.files().reached("merge_before_commit");
+  });
+  store_.files().reached("merge_committed");
+  std::vector<std::string> files;
+  for (const SegmentView& input : inputs_) files.push_back(input.row.file);
+  store_.remove_segment_files(files);
+}
+
+bool seal(OpenStore& store, OpenCollection& collection) {
+  CollectionRow row;
+  std::shared_ptr<const Snapshot> snapshot;
+  const std::uint64_t log_entries = store.read([&](Database& db) {
+    row = collection.row(db);
+    snapshot = collection.snapshot(db, row);
+    return count_log(db, collection.collection_id);
+  });
+  if (log_entries == 0) return false;
+
+  const MemtableView& log = snapshot->memtable;
+  std::vector<std::pair<std::int64_t, const float*>> live;
+  for (std::size_t entry = 0; entry < log.entry_count(); ++entry) {
+    if (log.is_live(entry)) live.emplace_back(log.row_id(entry), log.vector(entry).data());
+  }
+  std::sort(live.begin(), live.end());
+  FlatRows rows;
+  for (const auto& [row_id, vector] : live) {
+    rows.row_ids.push_back(row_id);
+    rows.vectors.push_back(vector);
+  }
+  std::optional<SegmentRow> sealed;
+  if (!live.empty()) sealed = write_flat_segment(store, row, rows);
+
+  store.write([&](Database& db) {
+    collection.row(db);
+    const std::int64_t segment_id =
+        sealed ? insert_segment(db, collection.collection_id, *sealed) : 0;
+    // Rows that changed while the segment was written: their newer log entry counts (R5).
+    read_log(db, collection.collection_id, snapshot->last_seq, *row.dim,
+             [&](const LogEntry& entry) {
+               const auto found =
+                   std::lower_bound(rows.row_ids.begin(), rows.row_ids.end(), entry.row_id);
+               if (found == rows.row_ids.end() || *found != entry.row_id) return;
+               const auto slot = static_cast<std::uint32_t>(found - rows.row_ids.begin());
+               insert_tombstone(db, segment_id, {.slot = slot, .seq = entry.seq});
+             });
+    trim_log(db, collection.collection_id, snapshot->last_seq);
+    touch_collection(db, collection.collection_id, 0, 0, true);
+    store.files().reached("seal_before_commit");
+  });
+  store.files().reached("seal_committed");
+  return true;
+}
+
+std::vector<std::size_t> choose_merge(std::span<const SegmentView> segments) {
+  // Half-dead segments are worth rewriting alone.
+  std::vector<std::size_t> chosen;
+  for (std::size_t i = 0; i < segments.size(); ++i) {
+    const SegmentView& view = segments[i];
+    if (view.dead_count * kMergeDeadShare > view.row.row_count) chosen.push_back(i);
+  }
+  // Size tiers: the smallest segments, as long as the next is no larger than all before it
+  // together. A row is so rewritten a logarithmic number of times.
+  std::vector<std::size_t> by_size(segments.size());
+  std::iota(by_size.begin(), by_size.end(), std::size_t{0});
+  std::stable_sort(by_size.begin(), by_size.end(), [&](std::size_t a, std::size_t b) {
+    return segments[a].live_count() < segments[b].live_count();
+  });
+  std::uint64_t sum = 0;
+  std::size_t run = 0;
+  for (std::size_t i = 0; i < by_size.size(); ++i) {
+    const std::uint64_t rows = segments[by_size[i]].live_count();
+    if (i > 0 && rows > sum) break;
+    sum += rows;
+    run = i + 1;
+  }
+  if (run >= kMergeMinSegments) {
+    chosen.insert(chosen.end(), by_size.begin(),
+                  by_size.begin() + static_cast<std::ptrdiff_t>(run));
+  }
+  std::sort(chosen.begin(), chosen.end());
+  chosen.erase(std::unique(chosen.begin(), chosen.end()), chosen.end());
+  return chosen;
+}
+
+void maintain_collection(OpenStore& store, OpenCollection& collection) {
+  const std::unique_lock reshape(collection.reshape_mutex, std::try_to_lock);
+  if (!reshape) return;  // a load or compaction is at work and leaves things in order
+  while (!store.closing()) {
+    CollectionRow row;
+    std::shared_ptr<const Snapshot> snapshot;
+    const std::uint64_t log_entries = store.read([&](Database& db) {
+      row = collection.row(db);
+      snapshot = collection.snapshot(db, row);
+      return count_log(db, collection.collection_id);
+    });
+    if (log_entries >= kSealRows) {
+      seal(store, collection);
+      continue;
+    }
+    const std::vector<std::size_t> chosen = choose_merge(snapshot->segments);
+    if (chosen.empty()) return;
+    const OpenStore::WriterHold hold(store);
+    std::uint64_t expected = 0;
+    for (const std::size_t i : chosen) expected += snapshot->segments[i].live_count();
+    Merger merger(store, collection, row, expected);
+    for (const std::size_t i : chosen) merger.add(snapshot->segments[i]);
+    if (!merger.finish([&](const Progress&) { return !store.closing(); })) return;
+  }
+}
+
+void tidy_database(OpenStore& store) {
+  store.write([](Database& db) { merge_pending_postings(db); });
+  store.maintain([](Database& db) {
+    db.execute("PRAGMA incremental_vacuum");
+    db.checkpoint(false);
+  });
+}
+
+}  // namespace vkb

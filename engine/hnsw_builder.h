@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/vkb.h"
+#include "storage/segment_format.h"
+
+namespace vkb {
+
+// A finished graph, renumbered for reading: node `order[slot]` of the builder is row `slot` of the
+// segment, slots in breadth-first order from the entry point, so that neighbours share pages and
+// cache lines.
+struct Graph {
+  std::uint32_t m = 0;
+  std::uint32_t max_level = 0;
+  std::array<std::uint32_t, kMaxLevels> level_count{};
+  std::vector<std::uint32_t> order;        // [n] slot -> ordinal as passed to add()
+  std::vector<std::uint32_t> links0;       // [n][2m] slots, padded with kNoNeighbour
+  std::vector<std::uint32_t> upper_slots;  // as the sections of the same names
+  std::vector<std::uint32_t> upper_links;
+};
+
+// Builds an HNSW graph (Malkov & Yashunin 2018) over int8 codes with hnswlib; the only part of vkb
+// that knows hnswlib. Deviations from the paper are hnswlib's, and two more: levels are a function
+// of the ordinal and below kMaxLevels; a node that the entry point does not reach at level 0 is
+// linked from one of its neighbours. Nodes for which none has room (equal vectors in large numbers)
+// are placed last in the order. Errors: invalid_argument for ordinals and capacities out of range,
+// io_error when there is not enough memory. Thread safety: add() from many threads at once, each
+// ordinal once; everything else from one thread, with no add() running.
+class HnswBuilder {
+ public:
+  HnswBuilder(Space space, std::uint32_t dim, std::uint32_t m, std::uint32_t ef_construction,
+              std::uint64_t capacity);
+  ~HnswBuilder();
+
+  std::uint64_t capacity() const noexcept;
+  std::uint64_t size() const noexcept;
+  // Makes room for more nodes; not while add() runs.
+  void reserve(std::uint64_t capacity);
+  // code: code_bytes(dim) bytes, copied. Ordinals are given by the caller, 0 .. capacity-1, each
+  // once.
+  void add(std::uint32_t ordinal, const std::byte* code);
+  // The code of a node added before.
+  const std::byte* code(std::uint32_t ordinal) const;
+  // All ordinals 0 .. size()-1 must have been added. Leaves the builder empty.
+  Graph finish();
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace vkb

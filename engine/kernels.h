@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The distance kernels: the only code that touches every component of a vector. One set per
+// instruction set, each in a file compiled with its own flags; the best that this CPU runs is
+// chosen once.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace vkb {
+
+// All functions take n components of any alignment, n >= 0, are pure, and never read past n.
+struct Kernels {
+  std::string_view name;  // "avx512", "avx2", "plain"
+  float (*dot_f32)(const float* a, const float* b, std::size_t n) noexcept;  // sum of a[i] * b[i]
+  float (*squared_l2_f32)(const float* a, const float* b, std::size_t n) noexcept;
+  // Sum of a[i] * b[i], exact. sum_b: the sum of b[i], which the VNNI form needs (it multiplies
+  // unsigned by signed); the others ignore it. |a[i]|, |b[i]| <= 127 and n <= 16384, so nothing
+  // overflows.
+  std::int32_t (*dot_i8)(const std::int8_t* a, const std::int8_t* b, std::int32_t sum_b,
+                         std::size_t n) noexcept;
+};
+
+// The best set for this CPU, or the one VKB_KERNELS names ("plain", "avx2", "avx512") when it runs
+// here.
+const Kernels& kernels() noexcept;
+// Every set that this CPU can run, plain first.
+std::span<const Kernels* const> available_kernels() noexcept;
+// The rule behind kernels(): the set called `name`, or the last of `sets` when none is.
+const Kernels& choose_kernels(std::span<const Kernels* const> sets, std::string_view name) noexcept;
+
+// The sets themselves, a file each. Calling one that the CPU lacks ends the program: use the
+// functions above. The last two exist on x86-64 only.
+extern const Kernels kPlainKernels;
+extern const Kernels kAvx2Kernels;
+extern const Kernels kAvx512Kernels;
+
+}  // namespace vkb

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The kernels for any CPU, and the reference for the others. Eight partial sums, so that the
+// additions do not wait for each other and the compiler may use whatever vectors the baseline has.
+#include "engine/kernels.h"
+
+namespace vkb {
+namespace {
+
+constexpr std::size_t kLanes = 8;
+
+float total(const float (&sums)[kLanes]) noexcept {
+  return ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7]));
+}
+
+float dot_f32(const float* a, const float* b, std::size_t n) noexcept {
+  float sums[kLanes] = {};
+  std::size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (std::size_t j = 0; j < kLanes; ++j) sums[j] += a[i + j] * b[i + j];
+  }
+  for (std::size_t j = 0; i < n; ++i, ++j) sums[j] += a[i] * b[i];
+  return total(sums);
+}
+
+float squared_l2_f32(const float* a, const float* b, std::size_t n) noexcept {
+  float sums[kLanes] = {};
+  std::size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (std::size_t j = 0; j < kLanes; ++j) {
+      const float difference = a[i + j] - b[i + j];
+      sums[j] += difference * difference;
+    }
+  }
+  for (std::size_t j = 0; i < n; ++i, ++j) {
+    const float difference = a[i] - b[i];
+    sums[j] += difference * difference;
+  }
+  return total(sums);
+}
+
+std::int32_t dot_i8(const std::int8_t* a, const std::int8_t* b, std::int32_t /*sum_b*/,
+                    std::size_t n) noexcept {
+  std::int32_t sum = 0;
+  for (std::size_t i = 0; i < n; ++i) sum += std::int32_t{a[i]} * std::int32_t{b[i]};
+  return sum;
+}
+
+}  // namespace
+
+constinit const Kernels kPlainKernels = {"plain", dot_f32, squared_l2_f32, dot_i8};
+
+}  // namespace vkb

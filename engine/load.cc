@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Bulk loading: one thread waits for the source, this one stores batches as flat segments, all
+// others build the graph over what is stored.
+#include <algorithm>
+#include <chrono>
+#include <future>
+#include <unordered_map>
+
+#include "engine/compaction.h"
+#include "engine/open_store.h"
+#include "engine/record_writer.h"
+#include "engine/tuning.h"
+#include "storage/error.h"
+
+namespace vkb {
+namespace {
+
+using std::chrono::steady_clock;
+
+double seconds_since(steady_clock::time_point start) {
+  return std::chrono::duration<double>(steady_clock::now() - start).count();
+}
+
+// The batches of a source, the next one fetched while the last is being stored.
+class Prefetcher {
+ public:
+  explicit Prefetcher(Source& source) : source_(source) { fetch(); }
+  // A source still at work when loading ends early (an error, a stop) must finish its batch.
+  ~Prefetcher() {
+    if (next_.valid()) next_.wait();
+  }
+  Prefetcher(const Prefetcher&) = delete;
+  Prefetcher& operator=(const Prefetcher&) = delete;
+
+  // The next batch, or nothing at the end. Rethrows the source's errors.
+  std::optional<std::vector<Record>> take() {
+    std::optional<std::vector<Record>> batch = next_.get();
+    if (batch) fetch();
+    return batch;
+  }
+
+ private:
+  void fetch() {
+    next_ = std::async(std::launch::async, [this]() -> std::optional<std::vector<Record>> {
+      std::vector<Record> batch;
+      if (!source_.next(batch)) return std::nullopt;
+      return batch;
+    });
+  }
+
+  Source& source_;
+  std::future<std::optional<std::vector<Record>>> next_;
+};
+
+struct StoredBatch {
+  std::uint64_t records = 0;
+  std::uint64_t replaced = 0;
+};
+
+// One batch: its vectors as a flat segment, its records and the segment's name in one transaction.
+StoredBatch store_batch(OpenStore& store, OpenCollection& collection,
+                        std::span<const Record> batch) {
+  // Of records that share an id the last one counts.
+  std::unordered_map<std::string_view, std::size_t> last;
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    check_record(batch[i]);
+    if (!batch[i].embedding) {
+      throw Error(ErrorCode::invalid_argument,
+                  "record '" + batch[i].id + "': an embedding is needed");
+    }
+    last[batch[i].id] = i;
+  }
+  StoredBatch stored;
+  store.write([&](Database& db) {
+    RecordWriter writer(db, collection);
+    std::vector<std::pair<std::int64_t, const float*>> rows;
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      const Record& record = batch[i];
+      if (last[record.id] != i) continue;
+      writer.check_dimension(record);
+      RecordRow row = row_of(record);
+      if (const auto known = writer.records().find(record.id)) {
+        row.row_id = *known;
+        writer.records().replace(row, true);
+        writer.retire_vector(row.row_id);
+        ++stored.replaced;
+      } else {
+        row.row_id = writer.records().insert(row, true);
+        writer.count_inserted(1);
+      }
+      rows.emplace_back(row.row_id, record.embedding->data());
+    }
+    if (rows.empty()) return;
+    std::sort(rows.begin(), rows.end());
+    FlatRows flat;
+    for (const auto& [row_id, vector] : rows) {
+      flat.row_ids.push_back(row_id);
+      flat.vectors.push_back(vector);
+    }
+    // Complete and synced before the commit that names it (R2).
+    insert_segment(db, collection.collection_id, write_flat_segment(store, writer.row(), flat));
+    writer.manifest_changed();
+    writer.finish();
+    stored.records = rows.size();
+    store.files().reached("batch_before_commit");
+  });
+  store.files().reached("batch_committed");
+  return stored;
+}
+
+// Feeds a Merger with the collection's flat segments as they appear, and decides at the end whether
+// graph segments are worth merging too.
+class LoadMerge {
+ public:
+  LoadMerge(OpenStore& store, OpenCollection& collection, std::uint64_t expected_rows)
+      : store_(store), collection_(collection), expected_rows_(expected_rows) {}
+
+  void follow() {
+    const auto [row, snapshot] = current();
+    if (!row.dim) return;
+    if (!merger_) merger_.emplace(store_, collection_, row, expected_rows_);
+    for (const SegmentView& view : snapshot->segments) {
+      if (view.row.segment_id <= seen_) continue;
+      seen_ = view.row.segment_id;
+      if (view.row.has_graph) {
+        graphs_.push_back(view);
+      } else {
+        merger_->add(view);
+        ++flats_;
+      }
+    }
+  }
+
+  // Returns false when stopped.
+  bool finish(const ProgressFunction& progress) {
+    if (!merger_) return true;
+    std::uint64_t graph_rows = 0;
+    for (const SegmentView& view : graphs_) graph_rows += view.live_count();
+    // A few new rows beside a large graph are not worth building it anew.
+    if (merger_->row_count() * kRebuildShare >= graph_rows) {
+      const auto [row, snapshot] = current();
+      for (const SegmentView& view : snapshot->segments) {
+        if (view.row.has_graph && flats_ > 0) merger_->add(view);
+      }
+    }
+    const bool pays = flats_ > 1 || (flats_ == 1 && merger_->row_count() >= kGraphMinRows);
+    return !pays || merger_->finish(progress);
+  }
+
+ private:
+  std::pair<CollectionRow, std::shared_ptr<const Snapshot>> current() {
+    return store_.read([&](Database& db) {
+      CollectionRow row = collection_.row(db);
+      std::shared_ptr<const Snapshot> snapshot = collection_.snapshot(db, row);
+      return std::pair(std::move(row), std::move(snapshot));
+    });
+  }
+
+  OpenStore& store_;
+  OpenCollection& collection_;
+  const std::uint64_t expected_rows_;
+  std::optional<Merger> merger_;
+  std::vector<SegmentView> graphs_;
+  std::int64_t seen_ = 0;
+  std::size_t flats_ = 0;
+};
+
+}  // namespace
+
+LoadResult Collection::load(Source& source, const ProgressFunction& progress) {
+  const std::scoped_lock reshape(open_->reshape_mutex);
+  const OpenStore::WriterHold hold(*store_);
+  while (seal(*store_, *open_)) {
+  }
+  LoadResult result;
+  LoadMerge merge(*store_, *open_, source.size_hint());
+  merge.follow();
+  {
+    Prefetcher batches(source);
+    while (true) {
+      const auto asked = steady_clock::now();
+      const std::optional<std::vector<Record>> batch = batches.take();
+      result.source_seconds += seconds_since(asked);
+      if (!batch) break;
+      const auto storing = steady_clock::now();
+      const StoredBatch stored = store_batch(*store_, *open_, *batch);
+      result.records += stored.records;
+      result.replaced += stored.replaced;
+      merge.follow();
+      result.store_seconds += seconds_since(storing);
+      if (progress &&
+          !progress({.step = "load", .done = result.records, .total = source.size_hint()})) {
+        result.stopped = true;
+        return result;
+      }
+    }
+  }
+  const auto building = steady_clock::now();
+  // While the graph's last rows are being added.
+  tidy_database(*store_);
+  result.stopped = !merge.finish(progress);
+  result.build_seconds = seconds_since(building);
+  return result;
+}
+
+}  // namespace vkb

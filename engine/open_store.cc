@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <pthread.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/compaction.h"
+#include "engine/open_store.h"
+#include "storage/error.h"
+#include "storage/manifest.h"
+#include "storage/schema.h"
+
+namespace vkb {
+namespace {
+
+using std::chrono::steady_clock;
+
+// The writer lock is given back this long after the last write.
+constexpr std::chrono::milliseconds kWriterIdle{1000};
+constexpr std::chrono::milliseconds kLockPoll{10};
+
+// Counts the forks that led to this process.
+std::atomic<int> process_generation{0};
+[[maybe_unused]] const int atfork_registered =
+    pthread_atfork(nullptr, nullptr, [] { process_generation.fetch_add(1); });
+
+std::string database_path(const std::string& directory) { return directory + "/vkb.sqlite3"; }
+std::string lock_path(const std::string& directory) { return directory + "/writer.lock"; }
+
+std::string holder_text() {
+  return "pid " + std::to_string(getpid()) + " (" + program_invocation_short_name + ")";
+}
+
+}  // namespace
+
+OpenStore::OpenStore(std::string directory, const OpenOptions& options)
+    : directory_(std::move(directory)),
+      segment_directory_(directory_ + "/segments"),
+      options_(options),
+      files_(options.file_system ? *options.file_system : posix_file_system()),
+      process_generation_(process_generation.load()) {
+  create_or_check();
+}
+
+OpenStore::~OpenStore() {
+  {
+    const std::scoped_lock lock(maintenance_mutex_);
+    closing_ = true;
+  }
+  maintenance_wakes_.notify_all();
+  if (process_generation_ != process_generation.load()) {
+    // In a forked child the thread does not exist and the connections belong to the parent:
+    // touching them would release the parent's locks.
+    if (maintenance_thread_.joinable()) maintenance_thread_.detach();
+    for (auto& reader : idle_readers_) static_cast<void>(reader.release());
+    static_cast<void>(writer_.release());
+    static_cast<void>(writer_lock_.release());
+    return;
+  }
+  if (maintenance_thread_.joinable()) maintenance_thread_.join();
+}
+
+void OpenStore::create_or_check() {
+  const std::string path = database_path(directory_);
+  if (files_.file_size(path) > 0) {
+    const ReaderLease lease(*this);
+    if (schema_version(lease.database()) != 0) return check_schema(lease.database());
+  }
+  // No store, or one whose creation was cut short.
+  if (options_.read_only || !options_.create) {
+    throw Error(ErrorCode::not_found, "no vkb store at " + directory_ +
+                                          ": it has no vkb.sqlite3; check the path, or create one "
+                                          "with `vkb add` or `vkb import-redis`");
+  }
+  files_.make_directory(segment_directory_);
+  const std::scoped_lock lock(write_mutex_);
+  writer();
+  // The directory entry of a new store must be as durable as what is committed into it.
+  files_.sync_directory(directory_);
+  writer_.reset();
+  writer_lock_.reset();
+}
+
+std::string OpenStore::writer_holder() const { return files_.lock_holder(lock_path(directory_)); }
+
+Database& OpenStore::writer() {
+  check_process();
+  if (options_.read_only) {
+    throw Error(ErrorCode::unsupported, "store " + directory_ + " was opened read-only");
+  }
+  last_write_ = steady_clock::now();
+  if (writer_) return *writer_;
+  const auto deadline = steady_clock::now() + options_.lock_timeout;
+  while (!writer_lock_) {
+    writer_lock_ = files_.try_lock(lock_path(directory_), holder_text());
+    if (writer_lock_) break;
+    if (steady_clock::now() >= deadline) {
+      const std::string holder = writer_holder();
+      throw Error(ErrorCode::busy, "store " + directory_ + " is held by another writer, " +
+                                       (holder.empty() ? "unknown" : holder) +
+                                       "; try again when it is done, or stop it");
+    }
+    std::this_thread::sleep_for(kLockPoll);
+  }
+  try {
+    auto database = std::make_unique<Database>(database_path(directory_), Database::Mode::writer);
+    migrate(*database);
+    remove_orphans(*database);
+    writer_ = std::move(database);
+  } catch (...) {
+    writer_lock_.reset();
+    throw;
+  }
+  const std::scoped_lock lock(maintenance_mutex_);
+  if (!maintenance_thread_.joinable()) {
+    maintenance_thread_ = std::thread([this] { maintenance_loop(); });
+  }
+  return *writer_;
+}
+
+void OpenStore::release_writer_if_idle() {
+  const std::unique_lock lock(write_mutex_, std::try_to_lock);
+  if (!lock || !writer_ || writer_holds_ > 0) return;
+  if (steady_clock::now() - last_write_ < kWriterIdle) return;
+  try {
+    writer_->checkpoint(true);
+  } catch (const Error&) {
+    // The log stays and is read as before; the next writer checkpoints.
+  }
+  writer_.reset();
+  writer_lock_.reset();
+}
+
+void OpenStore::remove_orphans(Database& db) {
+  std::vector<std::string> named = list_segment_files(db);
+  std::sort(named.begin(), named.end());
+  std::vector<std::string> orphans;
+  for (const std::string& name : files_.list(segment_directory_)) {
+    if (!std::binary_search(named.begin(), named.end(), name)) orphans.push_back(name);
+  }
+  remove_segment_files(orphans);
+}
+
+void OpenStore::remove_segment_files(const std::vector<std::string>& names) noexcept {
+  for (const std::string& name : names) {
+    try {
+      files_.remove(segment_directory_ + "/" + name);
+    } catch (const std::exception&) {
+      // An orphan: the next writer that opens the store tries again.
+    }
+  }
+}
+
+std::unique_ptr<Database> OpenStore::take_reader() {
+  check_process();
+  {
+    const std::scoped_lock lock(reader_mutex_);
+    if (!idle_readers_.empty()) {
+      std::unique_ptr<Database> reader = std::move(idle_readers_.back());
+      idle_readers_.pop_back();
+      return reader;
+    }
+  }
+  // On a read-only medium SQLite cannot make the -shm file that readers share; nor can there be a
+  // writer.
+  const std::string path = database_path(directory_);
+  const bool frozen = !files_.is_writable(directory_) && files_.file_size(path + "-wal") == 0;
+  return std::make_unique<Database>(path, frozen ? Database::Mode::frozen : Database::Mode::reader);
+}
+
+void OpenStore::give_back(std::unique_ptr<Database> reader) noexcept {
+  try {
+    const std::scoped_lock lock(reader_mutex_);
+    idle_readers_.push_back(std::move(reader));
+  } catch (const std::bad_alloc&) {
+    // The connection closes; the next reader opens another.
+  }
+}
+
+std::shared_ptr<OpenCollection> OpenStore::open_collection(const CollectionRow& row) {
+  const std::scoped_lock lock(collections_mutex_);
+  std::shared_ptr<OpenCollection>& open = collections_[row.collection_id];
+  if (!open) {
+    open =
+        std::make_shared<OpenCollection>(row.collection_id, row.uuid, files_, segment_directory_);
+  }
+  return open;
+}
+
+CollectionRow OpenCollection::row(Database& db) const {
+  std::optional<CollectionRow> found = find_collection(db, collection_id);
+  if (!found) throw Error(ErrorCode::not_found, "Collection [" + uuid + "] does not exist");
+  return *std::move(found);
+}
+
+void OpenStore::forget(std::int64_t collection_id) {
+  const std::scoped_lock lock(collections_mutex_);
+  collections_.erase(collection_id);
+}
+
+void OpenStore::notify(const std::shared_ptr<OpenCollection>& collection) {
+  const std::scoped_lock lock(maintenance_mutex_);
+  changed_.insert(collection);
+  maintenance_wakes_.notify_all();
+}
+
+void OpenStore::wait_for_maintenance() {
+  std::unique_lock lock(maintenance_mutex_);
+  maintenance_rests_.wait(lock, [this] { return changed_.empty() && !maintenance_works_; });
+  if (maintenance_error_) std::rethrow_exception(std::exchange(maintenance_error_, nullptr));
+}
+
+void OpenStore::maintenance_loop() {
+  std::unique_lock lock(maintenance_mutex_);
+  while (!closing_) {
+    if (changed_.empty()) {
+      maintenance_wakes_.wait_for(lock, kWriterIdle);
+      if (changed_.empty() && !closing_) {
+        lock.unlock();
+        release_writer_if_idle();
+        lock.lock();
+      }
+      continue;
+    }
+    const std::shared_ptr<OpenCollection> collection = *changed_.begin();
+    changed_.erase(changed_.begin());
+    maintenance_works_ = true;
+    lock.unlock();
+    std::exception_ptr error;
+    try {
+      maintain_collection(*this, *collection);
+    } catch (const Error& failure) {
+      // A collection that was deleted meanwhile needs no maintenance.
+      if (failure.code() != ErrorCode::not_found) error = std::current_exception();
+    } catch (...) {
+      error = std::current_exception();
+    }
+    lock.lock();
+    maintenance_works_ = false;
+    if (error) maintenance_error_ = error;
+    maintenance_rests_.notify_all();
+  }
+}
+
+void OpenStore::check_process() const {
+  if (process_generation_ != process_generation.load(std::memory_order_relaxed)) {
+    throw Error(
+        ErrorCode::unsupported,
+        "store " + directory_ + " was opened before fork(); open it again in the child process");
+  }
+}
+
+}  // namespace vkb

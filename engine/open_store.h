@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is behind Store and Collection: connections, the writer lock, the state of each open
+// collection.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <exception>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "engine/snapshot.h"
+#include "engine/vkb.h"
+#include "storage/catalog.h"
+#include "storage/file.h"
+#include "storage/sqlite.h"
+
+namespace vkb {
+
+// A collection that this process uses. Shared by all its handles.
+// Thread safety: all members.
+struct OpenCollection {
+  OpenCollection(std::int64_t id, std::string its_uuid, FileSystem& files,
+                 const std::string& segment_directory)
+      : collection_id(id), uuid(std::move(its_uuid)), snapshots(files, segment_directory) {}
+
+  // The collection's row in the current transaction; throws not_found when it was deleted.
+  CollectionRow row(Database& db) const;
+  // Its snapshot in the transaction that `row` was read in.
+  std::shared_ptr<const Snapshot> snapshot(Database& db, const CollectionRow& row) {
+    return snapshots.at(db, row);
+  }
+
+  const std::int64_t collection_id;
+  const std::string uuid;
+  SnapshotCache snapshots;
+  // Held while segments are replaced: by seal, merge and load.
+  std::mutex reshape_mutex;
+};
+
+// Thread safety: all methods.
+class OpenStore {
+ public:
+  OpenStore(std::string directory, const OpenOptions& options);
+  ~OpenStore();
+
+  const std::string& directory() const noexcept { return directory_; }
+  const std::string& segment_directory() const noexcept { return segment_directory_; }
+  FileSystem& files() const noexcept { return files_; }
+  const OpenOptions& options() const noexcept { return options_; }
+  std::string writer_holder() const;
+
+  // Calls work(Database&) inside a read transaction and returns what it returns. When a segment
+  // file was compacted away since the transaction began, calls it again in a newer one.
+  template <typename Work>
+  auto read(Work work) {
+    for (std::int64_t seen_version = -1;;) {
+      const ReaderLease lease(*this);
+      const Transaction transaction(lease.database(), Transaction::Kind::read);
+      try {
+        return work(lease.database());
+      } catch (const SegmentMissing& missing) {
+        if (missing.manifest_version() == seen_version) throw;  // no newer manifest explains it
+        seen_version = missing.manifest_version();
+      }
+    }
+  }
+
+  // Calls work(Database&) inside a write transaction, commits, and returns what it returns. Takes
+  // the writer lock first when this process has it not. Throws busy, or unsupported for a store
+  // opened read-only.
+  template <typename Work>
+  auto write(Work work) {
+    const std::scoped_lock lock(write_mutex_);
+    Database& database = writer();
+    Transaction transaction(database, Transaction::Kind::write);
+    if constexpr (std::is_void_v<decltype(work(database))>) {
+      work(database);
+      transaction.commit();
+    } else {
+      auto result = work(database);
+      transaction.commit();
+      return result;
+    }
+  }
+  // Writer work outside a transaction (vacuum, checkpoint).
+  template <typename Work>
+  void maintain(Work work) {
+    const std::scoped_lock lock(write_mutex_);
+    work(writer());
+  }
+
+  // Keeps the writer lock from being given back while it lives.
+  class WriterHold {
+   public:
+    explicit WriterHold(OpenStore& store) : store_(store) {
+      const std::scoped_lock lock(store_.write_mutex_);
+      store_.writer();
+      ++store_.writer_holds_;
+    }
+    ~WriterHold() {
+      const std::scoped_lock lock(store_.write_mutex_);
+      --store_.writer_holds_;
+      store_.last_write_ = std::chrono::steady_clock::now();
+    }
+    WriterHold(const WriterHold&) = delete;
+    WriterHold& operator=(const WriterHold&) = delete;
+
+   private:
+    OpenStore& store_;
+  };
+
+  std::shared_ptr<OpenCollection> open_collection(const CollectionRow& row);
+  void forget(std::int64_t collection_id);
+  // Unlinks files that no committed manifest names any more (R3). A failure leaves an orphan for
+  // the next writer.
+  void remove_segment_files(const std::vector<std::string>& names) noexcept;
+
+  // Tells the maintenance thread that a collection has changed.
+  void notify(const std::shared_ptr<OpenCollection>& collection);
+  // Blocks until the maintenance thread has nothing to do; rethrows the error it met, if any.
+  void wait_for_maintenance();
+  // True once the store is closing: long background work should stop.
+  bool closing() const noexcept { return closing_.load(std::memory_order_relaxed); }
+
+  // Throws unsupported in a process forked after opening.
+  void check_process() const;
+
+ private:
+  class ReaderLease {
+   public:
+    explicit ReaderLease(OpenStore& store) : store_(store), database_(store.take_reader()) {}
+    ~ReaderLease() { store_.give_back(std::move(database_)); }
+    ReaderLease(const ReaderLease&) = delete;
+    ReaderLease& operator=(const ReaderLease&) = delete;
+    Database& database() const noexcept { return *database_; }
+
+   private:
+    OpenStore& store_;
+    std::unique_ptr<Database> database_;
+  };
+
+  std::unique_ptr<Database> take_reader();
+  void give_back(std::unique_ptr<Database> reader) noexcept;
+
+  void create_or_check();
+  Database& writer();  // with write_mutex_ held
+  void release_writer_if_idle();
+  void remove_orphans(Database& db);
+  void maintenance_loop();
+
+  const std::string directory_;
+  const std::string segment_directory_;
+  const OpenOptions options_;
+  FileSystem& files_;
+  const int process_generation_;
+
+  std::mutex reader_mutex_;
+  std::vector<std::unique_ptr<Database>> idle_readers_;  // guarded by reader_mutex_
+
+  // Guarded by write_mutex_.
+  std::mutex write_mutex_;
+  std::unique_ptr<FileLock> writer_lock_;
+  std::unique_ptr<Database> writer_;
+  int writer_holds_ = 0;
+  std::chrono::steady_clock::time_point last_write_;
+
+  std::mutex collections_mutex_;
+  std::map<std::int64_t, std::shared_ptr<OpenCollection>> collections_;  // guarded by the mutex
+
+  // Guarded by maintenance_mutex_.
+  std::mutex maintenance_mutex_;
+  std::condition_variable maintenance_wakes_;
+  std::condition_variable maintenance_rests_;
+  std::set<std::shared_ptr<OpenCollection>> changed_;
+  bool maintenance_works_ = false;
+  std::exception_ptr maintenance_error_;
+  std::thread maintenance_thread_;
+  std::atomic<bool> closing_ = false;
+};
+
+}  // namespace vkb

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/query.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/tuning.h"
+#include "storage/error.h"
+
+namespace vkb {
+namespace {
+
+// The accepted rows of one segment, as slots. nothing: none of them is here.
+std::optional<Bitmap> accepted_slots(const Segment& segment, const RowSet& accepted,
+                                     std::size_t& count) {
+  Bitmap slots(segment.row_count());
+  const std::span<const std::uint64_t> ids = segment.sorted_row_ids();
+  const std::span<const std::uint32_t> slot_of = segment.sorted_slots();
+  count = 0;
+  auto at = ids.begin();
+  for (const std::int64_t row_id : accepted) {
+    const auto wanted = static_cast<std::uint64_t>(row_id);
+    // Galloping: short steps when many rows are accepted, long ones when few are.
+    std::ptrdiff_t step = 1;
+    auto from = at;
+    while (ids.end() - at > step && at[step] < wanted) {
+      from = at + step;
+      step *= 2;
+    }
+    at = std::lower_bound(from, std::min(at + step + 1, ids.end()), wanted);
+    if (at == ids.end()) break;
+    if (*at != wanted) continue;
+    const std::uint32_t slot = slot_of[static_cast<std::size_t>(at - ids.begin())];
+    if (slot >= segment.row_count()) {
+      throw Error(ErrorCode::corruption, "segment " + segment.path() + ": sorted_slots holds " +
+                                             std::to_string(slot) + ", it has " +
+                                             std::to_string(segment.row_count()) + " rows");
+    }
+    slots.set(slot);
+    ++count;
+  }
+  if (count == 0) return std::nullopt;
+  return slots;
+}
+
+std::vector<Neighbour> search_segment(const SegmentView& view, const PreparedQuery& query,
+                                      const QueryOptions& options, std::uint32_t ef,
+                                      const RowSet* accepted) {
+  const Segment& segment = *view.segment;
+  RowSelection selection{.dead = view.dead.get(), .accepted = nullptr};
+  std::optional<Bitmap> slots;
+  bool few = false;
+  if (accepted) {
+    std::size_t count = 0;
+    slots = accepted_slots(segment, *accepted, count);
+    if (!slots) return {};
+    selection.accepted = &*slots;
+    few = count * kExactShare <= segment.row_count();
+  }
+  if (options.exact || few || !segment.has_graph()) {
+    return search_flat(segment, query, options.k, options.exact, selection);
+  }
+  return search_graph(segment, query, options.k, ef, selection);
+}
+
+void check_query(std::span<const float> query, std::uint32_t dim) {
+  if (query.size() != dim) {
+    throw Error(ErrorCode::invalid_argument, "Collection expecting embedding with dimension of " +
+                                                 std::to_string(dim) + ", got " +
+                                                 std::to_string(query.size()));
+  }
+  for (const float component : query) {
+    if (!std::isfinite(component)) {
+      throw Error(ErrorCode::invalid_argument, "query: holds NaN or infinity");
+    }
+  }
+}
+
+}  // namespace
+
+std::optional<RowSet> matching_rows(Database& db, std::int64_t collection_id, const Filter* filter,
+                                    std::optional<std::span<const std::string>> ids) {
+  std::optional<RowSet> rows;
+  if (ids) {
+    rows.emplace();
+    Records records(db, collection_id);
+    for (const std::string& id : *ids) {
+      if (const auto row_id = records.find(id)) rows->push_back(*row_id);
+    }
+    std::sort(rows->begin(), rows->end());
+    rows->erase(std::unique(rows->begin(), rows->end()), rows->end());
+  }
+  if (!filter || (rows && rows->empty())) return rows;
+  RowSet matches = evaluate(db, collection_id, *filter);
+  if (!rows) return matches;
+  RowSet both;
+  std::set_intersection(rows->begin(), rows->end(), matches.begin(), matches.end(),
+                        std::back_inserter(both));
+  return both;
+}
+
+Record read_record(Records& records, std::int64_t row_id, const Include& include,
+                   const Snapshot* snapshot) {
+  RecordRow row = records.read(row_id, {.document = include.documents,
+                                        .uri = include.uris,
+                                        .metadata = include.metadatas,
+                                        .origin = include.origins});
+  Record record{.id = std::move(row.id),
+                .embedding = std::nullopt,
+                .document = std::move(row.document),
+                .metadata = std::move(row.metadata),
+                .uri = std::move(row.uri),
+                .origin = std::move(row.origin)};
+  if (include.embeddings) {
+    record.embedding = snapshot->vector_of(row_id);
+    if (!record.embedding) {
+      throw Error(ErrorCode::corruption,
+                  "record '" + record.id + "' has no vector; run `vkb check --deep`");
+    }
+  }
+  return record;
+}
+
+std::vector<Hit> run_query(Database& db, OpenCollection& collection, std::span<const float> query,
+                           const QueryOptions& options) {
+  const CollectionRow row = collection.row(db);
+  if (!row.dim) return {};
+  check_query(query, *row.dim);
+  const Filter* filter = options.filter ? &*options.filter : nullptr;
+  std::optional<std::span<const std::string>> ids;
+  if (options.ids) ids = *options.ids;
+  const std::optional<RowSet> accepted = matching_rows(db, row.collection_id, filter, ids);
+  if (options.k == 0 || (accepted && accepted->empty())) return {};
+
+  const std::shared_ptr<const Snapshot> snapshot = collection.snapshot(db, row);
+  const PreparedQuery prepared(query, static_cast<Space>(row.space));
+  const std::uint32_t ef = std::max(options.ef > 0 ? options.ef : row.ef_search, options.k);
+  const RowSet* rows = accepted ? &*accepted : nullptr;
+  std::vector<Neighbour> nearest = snapshot->memtable.search(prepared, options.k, rows);
+  for (const SegmentView& view : snapshot->segments) {
+    const std::vector<Neighbour> found = search_segment(view, prepared, options, ef, rows);
+    std::vector<Neighbour> merged;
+    std::merge(nearest.begin(), nearest.end(), found.begin(), found.end(),
+               std::back_inserter(merged));
+    if (merged.size() > options.k) merged.resize(options.k);
+    nearest = std::move(merged);
+  }
+
+  Records records(db, row.collection_id);
+  std::vector<Hit> hits;
+  hits.reserve(nearest.size());
+  for (const Neighbour& neighbour : nearest) {
+    hits.push_back({.record = read_record(records, static_cast<std::int64_t>(neighbour.row_id),
+                                          options.include, snapshot.get()),
+                    .distance = neighbour.distance});
+  }
+  return hits;
+}
+
+}  // namespace vkb

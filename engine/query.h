@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The path of a query: rows that may be answered -> segments and memtable -> the k nearest -> their
+// records.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/open_store.h"
+#include "engine/vkb.h"
+#include "storage/filter_eval.h"
+#include "storage/records.h"
+
+namespace vkb {
+
+// The rows that `filter` (may be null) matches among `ids`; nothing when neither is given: all
+// rows.
+std::optional<RowSet> matching_rows(Database& db, std::int64_t collection_id, const Filter* filter,
+                                    std::optional<std::span<const std::string>> ids);
+
+// A record as the caller asked for it. `snapshot` is needed for embeddings only.
+Record read_record(Records& records, std::int64_t row_id, const Include& include,
+                   const Snapshot* snapshot);
+
+// Collection::query inside the transaction that `db` is in.
+std::vector<Hit> run_query(Database& db, OpenCollection& collection, std::span<const float> query,
+                           const QueryOptions& options);
+
+}  // namespace vkb

@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/search.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cassert>
+#include <cmath>
+#include <limits>
+#include <optional>
+#include <string>
+
+#include "engine/candidates.h"
+#include "engine/codes.h"
+#include "engine/tuning.h"
+#include "storage/error.h"
+
+namespace vkb {
+namespace {
+
+constexpr std::size_t kCacheLine = 64;
+
+void prefetch(const void* address, std::size_t bytes) noexcept {
+  const auto* begin = static_cast<const std::byte*>(address);
+  for (std::size_t at = 0; at < bytes; at += kCacheLine) __builtin_prefetch(begin + at);
+}
+
+// Makes a strict weak order of distances possible: nothing compares with NaN.
+float ordered(float distance) noexcept {
+  return std::isnan(distance) ? std::numeric_limits<float>::infinity() : distance;
+}
+
+// The distances of a query to rows of one segment, fetching rows from memory ahead of their turn.
+class RowDistances {
+ public:
+  RowDistances(const Segment& segment, const PreparedQuery& query) noexcept
+      : segment_(segment), query_(query), kernels_(kernels()) {}
+
+  float by_code(std::uint32_t slot) const noexcept {
+    return code_distance(query_.space(), query_.code(), segment_.code(slot), segment_.dim(),
+                         kernels_);
+  }
+  float exact(std::uint32_t slot) const noexcept {
+    return ordered(exact_distance(query_.space(), query_.vector(), query_.norm(),
+                                  segment_.vector(slot), segment_.norm(slot), segment_.dim(),
+                                  kernels_));
+  }
+
+  // use(slot, distance) for each slot in turn.
+  template <typename Use>
+  void by_codes(std::span<const std::uint32_t> slots, const Use& use) const {
+    const std::size_t bytes = code_bytes(segment_.dim());
+    ahead(
+        slots, kCodePrefetchAhead,
+        [&](std::uint32_t slot) { prefetch(segment_.code(slot), bytes); },
+        [&](std::uint32_t slot) { use(slot, by_code(slot)); });
+  }
+  template <typename Use>
+  void exact(std::span<const std::uint32_t> slots, const Use& use) const {
+    const std::size_t bytes = segment_.dim() * sizeof(float);
+    ahead(
+        slots, kVectorPrefetchAhead,
+        [&](std::uint32_t slot) { prefetch(segment_.vector(slot), bytes); },
+        [&](std::uint32_t slot) { use(slot, exact(slot)); });
+  }
+
+ private:
+  template <typename Fetch, typename Use>
+  static void ahead(std::span<const std::uint32_t> slots, std::size_t distance, const Fetch& fetch,
+                    const Use& use) {
+    for (std::size_t i = 0; i < std::min(distance, slots.size()); ++i) fetch(slots[i]);
+    for (std::size_t i = 0; i < slots.size(); ++i) {
+      if (i + distance < slots.size()) fetch(slots[i + distance]);
+      use(slots[i]);
+    }
+  }
+
+  const Segment& segment_;
+  const PreparedQuery& query_;
+  const Kernels& kernels_;
+};
+
+// What a thread keeps between walks, so that a walk allocates nothing but its answer.
+struct Scratch {
+  VisitedMarks visited;
+  CandidatePool pool;
+  std::vector<Candidate> frontier;
+  std::vector<std::uint32_t> slots;
+  std::vector<Neighbour> neighbours;
+};
+
+Scratch& thread_scratch() {
+  thread_local Scratch scratch;
+  return scratch;
+}
+
+// The beam of an unfiltered walk: the pool is both what is found and what is left to expand.
+class PlainBeam {
+ public:
+  PlainBeam(Scratch& scratch, std::size_t width) : pool_(scratch.pool) { pool_.reset(width); }
+  void offer(Candidate candidate) { pool_.offer(candidate); }
+  std::optional<std::uint32_t> next() noexcept { return pool_.next(); }
+  void take() noexcept { pool_.take(); }
+
+ private:
+  CandidatePool& pool_;
+};
+
+// The beam of a filtered walk: the pool holds selected rows only, and rows to expand, selected or
+// not, wait in a heap. The walk ends when the nearest of them is farther than a full pool's last.
+class FilteredBeam {
+ public:
+  FilteredBeam(Scratch& scratch, std::size_t width, const RowSelection& selection)
+      : pool_(scratch.pool), frontier_(scratch.frontier), selection_(selection) {
+    pool_.reset(width);
+    frontier_.clear();
+  }
+  void offer(Candidate candidate) {
+    if (!pool_.admits(candidate.distance)) return;
+    frontier_.push_back(candidate);
+    std::push_heap(frontier_.begin(), frontier_.end(), farther);
+    if (selection_.takes(candidate.slot)) pool_.offer(candidate);
+  }
+  std::optional<std::uint32_t> next() const noexcept {
+    if (frontier_.empty()) return std::nullopt;
+    if (pool_.full() && frontier_.front().distance > pool_.worst()) return std::nullopt;
+    return frontier_.front().slot;
+  }
+  void take() {
+    std::pop_heap(frontier_.begin(), frontier_.end(), farther);
+    frontier_.pop_back();
+  }
+
+ private:
+  static bool farther(const Candidate& a, const Candidate& b) noexcept { return b < a; }
+
+  CandidatePool& pool_;
+  std::vector<Candidate>& frontier_;
+  const RowSelection& selection_;
+};
+
+[[noreturn]] void bad_graph(const Segment& segment, const std::string& where, std::uint32_t value,
+                            const std::string& expected) {
+  throw Error(ErrorCode::corruption, "segment " + segment.path() + ": " + where + " holds " +
+                                         std::to_string(value) + ", expected " + expected +
+                                         "; `vkb repair` rebuilds the graph");
+}
+
+// R8.
+std::uint32_t checked_upper_slot(const Segment& segment, std::uint32_t position) {
+  const std::uint32_t slot = segment.upper_slots()[position];
+  if (slot < segment.row_count()) return slot;
+  bad_graph(segment, "upper_slots at position " + std::to_string(position), slot,
+            "a slot below " + std::to_string(segment.row_count()));
+}
+
+// Greedy descent through the upper levels; returns the slot where the walk at level 0 begins.
+std::uint32_t descend(const Segment& segment, const RowDistances& distances) {
+  const SegmentHeader& header = segment.header();
+  if (header.max_level == 0) return 0;  // slots are in breadth-first order from the entry point
+  std::uint32_t position = 0;
+  std::uint32_t slot = checked_upper_slot(segment, position);
+  float best = distances.by_code(slot);
+  for (std::uint32_t level = header.max_level; level > 0; --level) {
+    for (bool moved = true; moved;) {
+      moved = false;
+      const std::uint32_t from = position;
+      const std::uint32_t* links = segment.upper_links(level, from);
+      for (std::uint32_t i = 0; i < header.m && links[i] != kNoNeighbour; ++i) {
+        if (links[i] >= header.level_count[level]) {  // R8
+          bad_graph(segment,
+                    "upper_links of level " + std::to_string(level) + ", position " +
+                        std::to_string(from) + " (slot " + std::to_string(slot) + ")",
+                    links[i], "a position below " + std::to_string(header.level_count[level]));
+        }
+        const std::uint32_t neighbour = checked_upper_slot(segment, links[i]);
+        const float distance = distances.by_code(neighbour);
+        if (!(distance < best)) continue;
+        best = distance;
+        position = links[i];
+        slot = neighbour;
+        moved = true;
+      }
+    }
+  }
+  return slot;
+}
+
+// Replaces `unvisited` with the neighbours of `slot` not met before, and marks them.
+void gather_unvisited(const Segment& segment, std::uint32_t slot, VisitedMarks& visited,
+                      std::vector<std::uint32_t>& unvisited) {
+  unvisited.clear();
+  const std::span links(segment.links0(slot), segment.links0_width());
+  for (const std::uint32_t neighbour : links) {
+    if (neighbour == kNoNeighbour) break;
+    if (neighbour >= segment.row_count()) {  // R8
+      bad_graph(segment, "links0 of slot " + std::to_string(slot), neighbour,
+                "a slot below " + std::to_string(segment.row_count()));
+    }
+    if (visited.first_visit(neighbour)) unvisited.push_back(neighbour);
+  }
+}
+
+template <typename Beam>
+void walk(const Segment& segment, const RowDistances& distances, Scratch& scratch, Beam&& beam) {
+  const std::size_t links_bytes = segment.links0_width() * sizeof(std::uint32_t);
+  const std::uint32_t entry = descend(segment, distances);
+  scratch.visited.begin(segment.row_count());
+  scratch.visited.first_visit(entry);
+  beam.offer({distances.by_code(entry), entry});
+  while (const std::optional<std::uint32_t> slot = beam.next()) {
+    beam.take();
+    gather_unvisited(segment, *slot, scratch.visited, scratch.slots);
+    if (const auto next = beam.next()) prefetch(segment.links0(*next), links_bytes);
+    distances.by_codes(scratch.slots, [&](std::uint32_t neighbour, float distance) {
+      beam.offer({distance, neighbour});
+    });
+  }
+}
+
+// The k nearest of `slots`, by f32.
+std::vector<Neighbour> rerank(const Segment& segment, const RowDistances& distances,
+                              std::span<const std::uint32_t> slots, std::size_t k,
+                              std::vector<Neighbour>& work) {
+  work.clear();
+  distances.exact(slots, [&](std::uint32_t slot, float distance) {
+    work.push_back({distance, segment.row_id(slot)});
+  });
+  const auto end = work.begin() + static_cast<std::ptrdiff_t>(std::min(k, work.size()));
+  std::partial_sort(work.begin(), end, work.end());
+  return {work.begin(), end};
+}
+
+// use(slots) for all selected rows, some at a time and in order.
+template <typename Use>
+void for_each_selected(std::uint32_t row_count, const RowSelection& selection, const Use& use) {
+  std::array<std::uint32_t, kFlatBatch + 64> batch;
+  std::size_t size = 0;
+  for (std::uint32_t begin = 0; begin < row_count; begin += 64) {
+    std::uint64_t bits = ~std::uint64_t{0};
+    if (row_count - begin < 64) bits >>= 64 - (row_count - begin);
+    if (selection.accepted != nullptr) bits &= selection.accepted->word(begin / 64);
+    if (selection.dead != nullptr) bits &= ~selection.dead->word(begin / 64);
+    for (; bits != 0; bits &= bits - 1) {
+      batch[size++] = begin + static_cast<std::uint32_t>(std::countr_zero(bits));
+    }
+    if (size < kFlatBatch) continue;
+    use(std::span<const std::uint32_t>(batch.data(), size));
+    size = 0;
+  }
+  use(std::span<const std::uint32_t>(batch.data(), size));
+}
+
+}  // namespace
+
+std::size_t Bitmap::count() const noexcept {
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < words_.size(); ++i) {
+    const std::size_t bits = std::min<std::size_t>(64, size_ - 64 * i);
+    count += static_cast<std::size_t>(std::popcount(words_[i] << (64 - bits)));
+  }
+  return count;
+}
+
+PreparedQuery::PreparedQuery(std::span<const float> vector, Space space)
+    : space_(space),
+      vector_(vector.begin(), vector.end()),
+      norm_(norm_of(vector)),
+      code_(code_bytes(vector.size())) {
+  encode_int8(vector_, norm_, space_, code_.data());
+}
+
+std::vector<Neighbour> search_graph(const Segment& segment, const PreparedQuery& query,
+                                    std::uint32_t k, std::uint32_t ef,
+                                    const RowSelection& selection) {
+  assert(segment.has_graph() && segment.has_codes() && query.dim() == segment.dim());
+  if (k == 0 || segment.row_count() == 0) return {};
+  const RowDistances distances(segment, query);
+  Scratch& scratch = thread_scratch();
+  const std::size_t width = std::min(std::max(ef, k), segment.row_count());
+  if (selection.dead == nullptr && selection.accepted == nullptr) {
+    walk(segment, distances, scratch, PlainBeam(scratch, width));
+  } else {
+    walk(segment, distances, scratch, FilteredBeam(scratch, width, selection));
+  }
+  scratch.pool.nearest_slots(kGraphRerankFactor * k + kGraphRerankExtra, scratch.slots);
+  return rerank(segment, distances, scratch.slots, k, scratch.neighbours);
+}
+
+std::vector<Neighbour> search_flat(const Segment& segment, const PreparedQuery& query,
+                                   std::uint32_t k, bool exact, const RowSelection& selection) {
+  assert(query.dim() == segment.dim());
+  if (k == 0 || segment.row_count() == 0) return {};
+  const RowDistances distances(segment, query);
+  if (exact || !segment.has_codes()) {
+    Smallest<Neighbour> nearest(std::min(k, segment.row_count()));
+    for_each_selected(segment.row_count(), selection, [&](std::span<const std::uint32_t> slots) {
+      distances.exact(slots, [&](std::uint32_t slot, float distance) {
+        if (nearest.admits(distance)) nearest.offer({distance, segment.row_id(slot)});
+      });
+    });
+    return nearest.take_sorted();
+  }
+  Smallest<Candidate> nearest(
+      std::min<std::size_t>(kFlatRerankFactor * k + kFlatRerankExtra, segment.row_count()));
+  for_each_selected(segment.row_count(), selection, [&](std::span<const std::uint32_t> slots) {
+    distances.by_codes(slots, [&](std::uint32_t slot, float distance) {
+      if (nearest.admits(distance)) nearest.offer({distance, slot});
+    });
+  });
+  Scratch& scratch = thread_scratch();
+  scratch.slots.clear();
+  for (const Candidate& candidate : nearest.take_sorted()) scratch.slots.push_back(candidate.slot);
+  return rerank(segment, distances, scratch.slots, k, scratch.neighbours);
+}
+
+}  // namespace vkb

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace vkb {
+
+// Threads that run tasks in the order they came. The destructor drops tasks not yet begun.
+// Thread safety: all methods.
+class ThreadPool {
+ public:
+  // As many threads as the machine runs at once; none is started before the first task.
+  ThreadPool();
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  void run(std::function<void()> task);
+  // Tasks queued or running.
+  std::size_t unfinished() const;
+  // Waits until at most `count` tasks are unfinished, or `milliseconds` have passed; returns
+  // whether they are. Rethrows the first error of a task; the tasks behind it are dropped.
+  bool wait(std::size_t count = 0, int milliseconds = -1);
+
+ private:
+  void work();
+
+  mutable std::mutex mutex_;
+  std::condition_variable wakes_;
+  std::condition_variable rests_;
+  std::deque<std::function<void()>> tasks_;  // guarded by mutex_, as all below
+  std::size_t running_ = 0;
+  bool closing_ = false;
+  std::exception_ptr error_;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace vkb

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// vkb: an embedded, on-disk vector engine. This header is the whole interface; the vocabulary it
+// uses (Error, Value, Metadata, Filter) is in the three small headers it includes.
+//
+//   vkb::Store store = vkb::Store::open("kb");
+//   vkb::Collection notes = store.get_or_create_collection("notes", {.space = vkb::Space::cosine});
+//   notes.upsert({{.id = "a", .embedding = embed("text"), .document = "text"}});
+//   for (const vkb::Hit& hit : notes.query(embed("question"), {.k = 5})) use(hit.record,
+//   hit.distance);
+//
+// Durability: when a writing call returns, its effect survives a crash of the process or the
+// machine. Visibility: a reading call sees one state of the whole store, everything committed
+// before it began, by this process or another. Errors: every call may throw vkb::Error with
+// `corruption` (bytes on disk are damaged), `io_error`, and, when it writes, `busy` (another
+// process is the writer); further codes stand at the call. Thread safety: all methods of Store and
+// Collection, from any thread. Processes: any number may read; one writes at a time, and takes the
+// writer lock with its first write, not by opening. A Store does not survive fork(): the child must
+// open its own, and is told so with `unsupported`.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "storage/error.h"
+#include "storage/filter.h"
+#include "storage/value.h"
+
+namespace vkb {
+
+class FileSystem;  // storage/file.h: replaced by tests only
+class OpenStore;   // engine/open_store.h
+struct OpenCollection;
+
+inline constexpr std::string_view kDefaultTenant = "default_tenant";
+inline constexpr std::string_view kDefaultDatabase = "default_database";
+
+// How distance is measured; smaller is nearer.
+//   cosine  1 - a.b / (|a| |b|), so a zero vector has distance 1 to everything
+//   l2      sum of (a - b)^2, without the root
+//   ip      1 - a.b
+enum class Space : std::uint8_t { cosine = 0, l2 = 1, ip = 2 };
+std::string_view to_string(Space space) noexcept;
+Space parse_space(std::string_view name);  // throws invalid_argument
+
+// One entry of a collection. What is absent was not given, not stored, or not asked for.
+struct Record {
+  std::string id{};                               // UTF-8, not empty, unique in its collection
+  std::optional<std::vector<float>> embedding{};  // dim floats, kept bit for bit as given
+  std::optional<std::string> document{};          // UTF-8; may hold NUL
+  std::optional<Metadata> metadata{};
+  std::optional<std::string> uri{};
+  std::optional<std::string> origin{};  // bytes an importer keeps about where the record came from
+};
+
+struct Hit {
+  Record record;
+  float distance = 0;
+};
+
+// What the records of an answer carry besides their id.
+struct Include {
+  bool documents = true;
+  bool metadatas = true;
+  bool embeddings = false;
+  bool uris = false;
+  bool origins = false;
+};
+
+struct GetOptions {
+  std::optional<std::vector<std::string>> ids{};  // only these; unknown ones are skipped
+  std::optional<Filter> filter{};
+  std::uint64_t offset = 0;  // applied after ids and filter
+  std::optional<std::uint64_t> limit{};
+  Include include{};
+};
+
+struct QueryOptions {
+  std::uint32_t k = 10;
+  std::uint32_t ef = 0;  // beam width of the graph search; 0: the collection's; at least k is used
+  bool exact = false;    // compare with every vector instead of walking the graph
+  std::optional<std::vector<std::string>> ids{};  // only these
+  std::optional<Filter> filter{};
+  Include include{};
+};
+
+struct CollectionOptions {
+  Space space = Space::cosine;
+  std::optional<std::uint32_t> dim{};  // 1..16384; taken from the first embedding when absent
+  std::uint32_t m = 16;                // neighbours a node, 2..512; level 0 has twice as many
+  std::uint32_t ef_construction = 200;
+  std::uint32_t ef_search = 128;
+  std::optional<std::string> model{};  // the embedding model's name, when known
+  std::optional<Metadata> metadata{};
+};
+
+// Called between steps of long work, from the thread that asked for it; returns false to stop at
+// the next safe point, keeping what is complete. total is 0 when unknown.
+struct Progress {
+  std::string_view step;  // "load", "build", "copy", "check"
+  std::uint64_t done = 0;
+  std::uint64_t total = 0;
+};
+using ProgressFunction = std::function<bool(const Progress&)>;
+
+// Where Collection::load takes records from.
+// Thread safety: one thread at a time; load() calls it from a thread of its own.
+class Source {
+ public:
+  virtual ~Source() = default;
+  // Replaces `batch` with the next records; returns false when there are none left.
+  virtual bool next(std::vector<Record>& batch) = 0;
+  // About how many records there are, 0 when unknown; only used to reserve memory and show
+  // progress.
+  virtual std::uint64_t size_hint() const { return 0; }
+};
+
+struct LoadResult {
+  std::uint64_t records = 0;   // stored, new or replaced
+  std::uint64_t replaced = 0;  // of them, those whose id was there before
+  bool stopped = false;        // the progress function asked to stop; whole batches were kept
+  double source_seconds = 0;   // waiting for Source::next
+  double store_seconds = 0;    // segments and transactions of the batches
+  double build_seconds = 0;    // graph building after the last batch
+};
+
+struct CollectionInfo {
+  std::string name;
+  std::string uuid;
+  std::string tenant;
+  std::string database;
+  CollectionOptions options;  // dim is set once the first embedding came
+  std::uint64_t record_count = 0;
+  std::uint64_t unsealed_count = 0;  // records whose vector is still in the log
+  std::uint64_t tombstone_count = 0;
+  struct Segment {
+    std::string file;
+    std::uint64_t row_count = 0;
+    std::uint64_t tombstone_count = 0;
+    std::uint64_t byte_count = 0;
+    std::uint64_t resident_bytes = 0;
+    bool has_graph = false;
+    std::vector<std::pair<std::string, std::uint64_t>> sections;  // kind, bytes
+  };
+  std::vector<Segment> segments;
+};
+
+struct StoreInfo {
+  std::uint64_t database_bytes = 0;  // vkb.sqlite3 with its -wal and -shm
+  std::uint64_t segment_bytes = 0;
+  int schema_version = 0;
+  std::string writer;  // "pid 123 (vkb import-redis)" while a process holds the lock, else ""
+};
+
+struct Problem {
+  std::string object;  // "segment 7f3a….vseg", "record 17", "collection notes"
+  std::string message;
+  bool repairable = false;  // by Store::repair(), without losing data
+};
+
+struct CheckResult {
+  std::vector<Problem> problems;
+  std::uint64_t segments = 0;
+  std::uint64_t records = 0;
+  std::uint64_t bytes = 0;  // read and compared with their checksums
+};
+
+class Collection {
+ public:
+  CollectionInfo info() const;
+  const std::string& uuid() const noexcept;
+
+  // Adds records; one whose id exists already, or came earlier in the batch, is left as it is.
+  // Each needs an embedding. All or nothing. Throws invalid_argument, naming the record, for an
+  // empty or non-UTF-8 id, a wrong dimension, NaN or infinity; not_found when the collection was
+  // deleted.
+  void add(std::span<const Record> records);
+  // Inserts records, or updates those whose id exists: an absent document or uri stays as it was,
+  // metadata is merged key by key. Throws as add().
+  void upsert(std::span<const Record> records);
+  // As upsert, but ids that do not exist are ignored and the embedding may be absent.
+  void update(std::span<const Record> records);
+  // Removes by id; returns how many there were.
+  std::uint64_t remove(std::span<const std::string> ids);
+  // Removes what `filter` matches, in get order, at most `limit`, and only among `ids` when given.
+  std::uint64_t remove(const Filter& filter, std::optional<std::uint64_t> limit = {},
+                       std::optional<std::span<const std::string>> ids = {});
+
+  // Records in insertion order.
+  std::vector<Record> get(const GetOptions& options = {}) const;
+  // O(1): touches no segment.
+  std::uint64_t count() const;
+  // Calls `visit` for every record in insertion order, in bounded memory, on one snapshot. Stops
+  // early when it returns false.
+  void for_each(const Include& include, const std::function<bool(Record&&)>& visit) const;
+
+  // The k records nearest to `query` (dim floats, finite, need not be unit length), nearest first;
+  // fewer when fewer match. Distances are exact, whichever way the candidates were found. Throws
+  // invalid_argument for a wrong dimension. A collection without embeddings answers with none.
+  std::vector<Hit> query(std::span<const float> query, const QueryOptions& options = {}) const;
+
+  // Stores all records of `source`, batch by batch, each batch durable and visible when the next is
+  // asked for; a record whose id exists is replaced as a whole. Graphs are built on all cores
+  // meanwhile, and at the end one segment with a graph holds the collection. After a crash the
+  // complete batches are there, and load() or compact() finishes the graph. Errors of the source
+  // pass through.
+  LoadResult load(Source& source, const ProgressFunction& progress = {});
+  // Seals the log and merges all segments into one with a graph, leaving removed records behind,
+  // and gives disk back. Returns false when stopped. Safe beside readers and writers.
+  bool compact(const ProgressFunction& progress = {});
+  // Waits until the background maintenance has nothing left to do.
+  void wait_for_maintenance();
+
+  // Renames, or replaces metadata, ef_search or the model name, where given.
+  struct Changes {
+    std::optional<std::string> name{};
+    std::optional<Metadata> metadata{};
+    std::optional<std::uint32_t> ef_search{};
+    std::optional<std::string> model{};
+  };
+  void modify(const Changes& changes);
+
+ private:
+  friend class Store;
+  Collection(std::shared_ptr<OpenStore> store, std::shared_ptr<OpenCollection> open);
+  std::shared_ptr<OpenStore> store_;
+  std::shared_ptr<OpenCollection> open_;
+};
+
+struct OpenOptions {
+  bool read_only = false;  // writing calls throw unsupported
+  bool create = true;      // make the directory and an empty store when there is none
+  std::chrono::milliseconds lock_timeout{
+      5000};  // how long a write waits for another process's lock
+  FileSystem* file_system = nullptr;
+};
+
+// A directory with tenants, databases and collections. Copies share one open store, which closes
+// with the last of them and their Collections.
+class Store {
+ public:
+  // Throws not_found when there is no store and `create` is false; unsupported when a newer vkb
+  // wrote it.
+  static Store open(const std::string& directory, const OpenOptions& options = {});
+  const std::string& directory() const noexcept;
+
+  void create_tenant(const std::string& name);
+  bool has_tenant(const std::string& name) const;
+  void create_database(const std::string& name, std::string_view tenant = kDefaultTenant);
+  void delete_database(const std::string& name, std::string_view tenant = kDefaultTenant);
+  std::vector<std::string> databases(std::string_view tenant = kDefaultTenant) const;
+
+  // Names: 3-512 of [a-zA-Z0-9._-], starting and ending with a letter or digit, no "..", no IP
+  // address. Throws already_exists, invalid_argument; not_found when there is no such database.
+  Collection create_collection(const std::string& name, const CollectionOptions& options = {},
+                               std::string_view database = kDefaultDatabase,
+                               std::string_view tenant = kDefaultTenant);
+  // Throws not_found.
+  Collection collection(const std::string& name, std::string_view database = kDefaultDatabase,
+                        std::string_view tenant = kDefaultTenant) const;
+  Collection get_or_create_collection(const std::string& name,
+                                      const CollectionOptions& options = {},
+                                      std::string_view database = kDefaultDatabase,
+                                      std::string_view tenant = kDefaultTenant);
+  std::vector<std::string> collections(std::string_view database = kDefaultDatabase,
+                                       std::string_view tenant = kDefaultTenant) const;
+  void delete_collection(const std::string& name, std::string_view database = kDefaultDatabase,
+                         std::string_view tenant = kDefaultTenant);
+
+  StoreInfo info() const;
+  // Looks for damage. Always: SQLite's quick check, each segment's header, size and references.
+  // deep: every checksum, every record against its vector, every neighbour id, every code.
+  CheckResult check(bool deep, const ProgressFunction& progress = {}) const;
+  // Rebuilds what can be rebuilt (graphs, codes, metadata index); returns what it found, as
+  // check(deep) does afterwards. Vectors, documents and metadata are never dropped.
+  CheckResult repair(const ProgressFunction& progress = {});
+  // Copies a consistent snapshot into the directory `destination`, which must not exist or be
+  // empty. Segments are hard-linked where the file system can.
+  void backup(const std::string& destination, const ProgressFunction& progress = {}) const;
+
+ private:
+  explicit Store(std::shared_ptr<OpenStore> open);
+  std::shared_ptr<OpenStore> open_;
+};
+
+}  // namespace vkb

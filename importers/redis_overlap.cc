@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "importers/redis_overlap.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "importers/redis_record.h"
+
+namespace vkb {
+namespace {
+
+constexpr std::size_t kTop = 10;
+// Hits that are as near as the reference's last one are as good: both sides compute in float32,
+// and copies of a text have equal distances.
+constexpr float kTie = 2e-6F;
+
+using Neighbours = std::vector<RedisNeighbour>;
+
+Neighbours ask_collection(const Collection& collection, const OverlapQuery& query) {
+  QueryOptions options;
+  options.k = kTop;
+  options.include = {.documents = false, .metadatas = false, .origins = true};
+  Neighbours out;
+  for (const Hit& hit : collection.query(query.vector, options)) {
+    // A record that was not imported is nobody's neighbour in the source.
+    if (hit.record.origin) out.push_back({read_origin(hit.record).key, hit.distance});
+  }
+  return out;
+}
+
+// A condition that every key of the index meets, which makes RediSearch compare with all vectors:
+// HYBRID_POLICY is refused beside "*".
+std::string match_all(const IndexInfo& index) {
+  for (const IndexAttribute& attribute : index.attributes) {
+    if (attribute.type == "TAG") return "(-@" + attribute.attribute + ":{vkb_no_such_value})";
+  }
+  for (const IndexAttribute& attribute : index.attributes) {
+    if (attribute.type == "TEXT") return "(-@" + attribute.attribute + ":vkbnosuchvalue)";
+    if (attribute.type == "NUMERIC") return "(-@" + attribute.attribute + ":[inf (inf])";
+  }
+  return "";
+}
+
+class RediSearch {
+ public:
+  RediSearch(RedisClient& client, const RedisPlan& plan, std::size_t to_leave_out)
+      : client_(client), index_(*plan.index) {
+    for (const IndexAttribute* vector : index_.vectors()) {
+      const bool path = vector->identifier == plan.mapping.vector_field ||
+                        vector->identifier.starts_with("$." + plan.mapping.vector_field);
+      if (path) vector_ = vector;
+    }
+    exact_k_ = kTop + std::min<std::size_t>(to_leave_out, 500);
+  }
+
+  // A FLAT index always answers exactly; an HNSW index when it can be given a filter.
+  bool can_be_exact() const {
+    return vector_ != nullptr && (vector_->algorithm == "FLAT" || !match_all(index_).empty());
+  }
+
+  Reply ask(const std::string& blob, bool exact) const {
+    const std::size_t k = exact ? exact_k_ : kTop;
+    const bool filter = exact && vector_->algorithm != "FLAT";
+    const std::string text = (filter ? match_all(index_) : "*") + "=>[KNN " + std::to_string(k) +
+                             " @" + vector_->attribute + " $vkb_vector" +
+                             (filter ? " HYBRID_POLICY ADHOC_BF" : "") + " AS vkb_distance]";
+    return client_.ask({"FT.SEARCH",       index_.name,    text,     "PARAMS",  "2",
+                        "vkb_vector",      blob,           "RETURN", "1",       "vkb_distance",
+                        "SORTBY",          "vkb_distance", "ASC",    "LIMIT",   "0",
+                        std::to_string(k), "TIMEOUT",      "60000",  "DIALECT", "2"});
+  }
+
+  // Nearest first; keys that `accepted` does not admit are left out.
+  static Neighbours read(const Reply& reply,
+                         const std::function<bool(const std::string&)>& accepted) {
+    Neighbours out;
+    for (std::size_t at = 1; at + 1 < reply.elements.size(); at += 2) {
+      const std::string& key = reply.elements[at].text;
+      const std::vector<Reply>& row = reply.elements[at + 1].elements;
+      const auto distance = row.size() == 2 ? row[1].number() : std::nullopt;
+      if (distance && accepted(key)) out.push_back({key, static_cast<float>(*distance)});
+    }
+    // "nan" among the distances leaves the rest in no order.
+    const auto nearer = [](const auto& a, const auto& b) { return a.distance < b.distance; };
+    std::stable_sort(out.begin(), out.end(), nearer);
+    out.resize(std::min(out.size(), kTop));
+    return out;
+  }
+
+ private:
+  RedisClient& client_;
+  const IndexInfo& index_;
+  const IndexAttribute* vector_ = nullptr;
+  std::size_t exact_k_;
+};
+
+// The part of `reference` that `found` has, ties counted as found.
+double overlap(const Neighbours& found, const Neighbours& reference, bool ties) {
+  if (reference.empty()) return found.empty() ? 1 : 0;
+  const float last = reference.back().distance;
+  const float tie = ties ? last + kTie * std::max(1.0F, std::abs(last)) : -INFINITY;
+  const auto is_right = [&](const RedisNeighbour& hit) {
+    return hit.distance <= tie ||
+           std::any_of(reference.begin(), reference.end(),
+                       [&](const RedisNeighbour& other) { return other.key == hit.key; });
+  };
+  const auto right = std::count_if(found.begin(), found.end(), is_right);
+  return std::min(1.0, static_cast<double>(right) / static_cast<double>(reference.size()));
+}
+
+// Returns false when RediSearch cannot answer (no rights, an old version) or when stopped.
+bool compare_with_index(const RediSearch& search, const std::vector<OverlapQuery>& queries,
+                        const std::vector<Neighbours>& ours,
+                        const std::function<bool(const std::string&)>& accepted,
+                        const ProgressFunction& progress, Verification& out) {
+  double exact_sum = 0;
+  double default_sum = 0;
+  double source_sum = 0;
+  for (std::size_t i = 0; i < queries.size(); ++i) {
+    const Reply usual_reply = search.ask(queries[i].blob, false);
+    const Reply exact_reply = search.ask(queries[i].blob, true);
+    if (usual_reply.is_error() || exact_reply.is_error()) {
+      out.problems.push_back("RediSearch did not answer a query: " +
+                             (usual_reply.is_error() ? usual_reply.text : exact_reply.text));
+      return false;
+    }
+    const Neighbours usual = RediSearch::read(usual_reply, accepted);
+    const Neighbours exact = RediSearch::read(exact_reply, accepted);
+    exact_sum += overlap(ours[i], exact, true);
+    default_sum += overlap(ours[i], usual, false);
+    source_sum += overlap(usual, exact, true);
+    if (progress && !progress({.step = "ask", .done = i + 1, .total = queries.size()})) {
+      out.stopped = true;
+      return false;
+    }
+  }
+  const auto count = static_cast<double>(queries.size());
+  out.overlap_reference = "redis";
+  out.top10_overlap = exact_sum / count;
+  out.top10_overlap_default = default_sum / count;
+  out.source_recall_default = source_sum / count;
+  return true;
+}
+
+}  // namespace
+
+bool compare_answers(RedisClient& client, const RedisPlan& plan, const Collection& collection,
+                     const std::vector<OverlapQuery>& queries,
+                     const std::function<bool(const std::string&)>& accepted,
+                     const ProgressFunction& progress, Verification& out) {
+  std::vector<Neighbours> ours;
+  for (const OverlapQuery& query : queries) ours.push_back(ask_collection(collection, query));
+  out.queries = queries.size();
+  const bool have_blobs = std::none_of(
+      queries.begin(), queries.end(), [](const OverlapQuery& query) { return query.blob.empty(); });
+  if (plan.index && plan.index->complete && have_blobs) {
+    // Room for what will be left out: keys that are no records, and those without a distance.
+    const std::uint64_t extra = out.poisoned.size() + plan.index->num_docs -
+                                std::min(plan.index->num_docs, out.source_count);
+    const RediSearch search(client, plan, extra);
+    const std::size_t problems = out.problems.size();
+    if (search.can_be_exact() &&
+        compare_with_index(search, queries, ours, accepted, progress, out)) {
+      return true;
+    }
+    if (out.stopped) return false;
+    out.problems.resize(problems);  // no answer from the index: compute it instead
+  }
+  std::vector<std::vector<float>> vectors;
+  for (const OverlapQuery& query : queries) vectors.push_back(query.vector);
+  const std::vector<Neighbours> exact =
+      exact_neighbours(client, plan, vectors, kTop, accepted, out.source_count, progress);
+  if (exact.empty()) {
+    out.stopped = true;
+    return false;
+  }
+  double sum = 0;
+  for (std::size_t i = 0; i < queries.size(); ++i) sum += overlap(ours[i], exact[i], true);
+  out.overlap_reference = "exact";
+  out.top10_overlap = sum / static_cast<double>(queries.size());
+  return true;
+}
+
+}  // namespace vkb

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "storage/filter_eval.h"
+
+#include <algorithm>
+#include <iterator>
+#include <limits>
+#include <optional>
+
+#include "storage/error.h"
+#include "storage/records.h"
+
+namespace vkb {
+namespace {
+
+using Op = Filter::Op;
+
+// A set of rows, or all rows but those: complements stay cheap until someone needs them spelled
+// out.
+struct Selection {
+  RowSet rows;
+  bool complement = false;
+};
+
+template <typename Algorithm>
+RowSet merge(const RowSet& a, const RowSet& b, Algorithm algorithm) {
+  RowSet out;
+  algorithm(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(out));
+  return out;
+}
+
+RowSet united(const RowSet& a, const RowSet& b) {
+  return merge(a, b, [](auto... args) { std::set_union(args...); });
+}
+RowSet common(const RowSet& a, const RowSet& b) {
+  return merge(a, b, [](auto... args) { std::set_intersection(args...); });
+}
+RowSet without(const RowSet& a, const RowSet& b) {
+  return merge(a, b, [](auto... args) { std::set_difference(args...); });
+}
+
+Selection operator&(const Selection& a, const Selection& b) {
+  if (!a.complement && !b.complement) return {common(a.rows, b.rows), false};
+  if (!a.complement) return {without(a.rows, b.rows), false};
+  if (!b.complement) return {without(b.rows, a.rows), false};
+  return {united(a.rows, b.rows), true};
+}
+
+Selection inverted(Selection selection) {
+  selection.complement = !selection.complement;
+  return selection;
+}
+
+bool is_document_condition(const Filter& filter) {
+  switch (filter.op) {
+    case Op::document_contains:
+    case Op::document_not_contains:
+    case Op::document_regex:
+    case Op::document_not_regex:
+      return true;
+    default:
+      return std::any_of(filter.children.begin(), filter.children.end(), is_document_condition);
+  }
+}
+
+class Evaluator {
+ public:
+  Evaluator(Database& db, std::int64_t collection_id)
+      : db_(db), collection_id_(collection_id), records_(db, collection_id) {
+    Statement pending(db_, "SELECT 1 FROM posting_pending LIMIT 1");
+    has_pending_ = pending.step();
+  }
+
+  RowSet run(const Filter& filter) {
+    Selection selection = evaluate(filter, std::nullopt);
+    if (!selection.complement) return std::move(selection.rows);
+    return without(all_rows(), selection.rows);
+  }
+
+ private:
+  // candidates: only these rows matter to the caller; the answer may hold others too.
+  Selection evaluate(const Filter& filter, const std::optional<Selection>& candidates) {
+    switch (filter.op) {
+      case Op::all_of:
+        return all_of(filter);
+      case Op::any_of: {
+        Selection none_of{{}, true};
+        for (const Filter& child : filter.children) {
+          none_of = none_of & inverted(evaluate(child, candidates));
+        }
+        return inverted(std::move(none_of));
+      }
+      case Op::eq:
+      case Op::in:
+        return {matching(filter), false};
+      case Op::ne:
+      case Op::nin:
+        return {matching(filter), true};
+      case Op::gt:
+      case Op::gte:
+      case Op::lt:
+      case Op::lte:
+        return {ordered(filter), false};
+      case Op::contains:
+        return {containing(filter), false};
+      case Op::not_contains:
+        return {containing(filter), true};
+      case Op::document_contains:
+        return {document(filter, "instr(document, ?2)>0", candidates), false};
+      case Op::document_not_contains:
+        return {document(filter, "instr(document, ?2)>0", candidates), true};
+      case Op::document_regex:
+        return {document(filter, "vkb_regex(?2, document)", candidates), false};
+      case Op::document_not_regex:
+        return {document(filter, "vkb_regex(?2, document)", candidates), true};
+    }
+    throw Error(ErrorCode::invalid_argument, "filter: unknown operator");
+  }
+
+  // Conditions on metadata first: they are cheap, and spare documents from being read.
+  Selection all_of(const Filter& filter) {
+    Selection result{{}, true};
+    for (const bool documents : {false, true}) {
+      for (const Filter& child : filter.children) {
+        if (is_document_condition(child) != documents) continue;
+        result = result & evaluate(child, result);
+      }
+    }
+    return result;
+  }
+
+  const Value& operand(const Filter& filter) const {
+    if (filter.operands.empty()) {
+      throw Error(ErrorCode::invalid_argument, "filter on '" + filter.key + "': no operand");
+    }
+    return filter.operands.front();
+  }
+
+  RowSet matching(const Filter& filter) {
+    RowSet rows;
+    for (const Value& member : filter.operands) {
+      for (const PostingValue& value : posting_values(member)) {
+        append(rows, filter.key, kind_of(member), "=", value);
+      }
+    }
+    return sorted(std::move(rows));
+  }
+
+  RowSet ordered(const Filter& filter) {
+    const Value& bound = operand(filter);
+    if (!std::holds_alternative<std::int64_t>(bound) && !std::holds_alternative<double>(bound)) {
+      throw Error(ErrorCode::invalid_argument,
+                  "filter on '" + filter.key + "': $gt, $gte, $lt and $lte take a number");
+    }
+    const char* comparison = filter.op == Op::gt    ? ">"
+                             : filter.op == Op::gte ? ">="
+                             : filter.op == Op::lt  ? "<"
+                                                    : "<=";
+    RowSet rows;
+    append(rows, filter.key, ValueKind::number, comparison, posting_values(bound).front());
+    return sorted(std::move(rows));
+  }
+
+  RowSet containing(const Filter& filter) {
+    const Value& element = operand(filter);
+    RowSet rows;
+    for (const PostingValue& value : posting_values(element)) {
+      append(rows, filter.key, array_kind_of(element), "=", value);
+    }
+    return sorted(std::move(rows));
+  }
+
+  void append(RowSet& rows, const std::string& key, ValueKind kind, const char* comparison,
+              const PostingValue& value) {
+    const std::optional<std::int64_t> key_id = records_.key_id(key, kind);
+    if (!key_id) return;  // no record ever had such a value
+    for (const char* table : {"posting", "posting_pending"}) {
+      if (!has_pending_ && table != std::string_view("posting")) continue;
+      Statement found(db_, std::string("SELECT row_id FROM ") + table +
+                               " WHERE key_id=? AND value" + comparison + "?");
+      found.bind(*key_id);
+      bind_posting(found, value);
+      while (found.step()) rows.push_back(found.integer(0));
+    }
+  }
+
+  static RowSet sorted(RowSet rows) {
+    if (!std::is_sorted(rows.begin(), rows.end())) std::sort(rows.begin(), rows.end());
+    rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
+    return rows;
+  }
+
+  RowSet document(const Filter& filter, const char* condition,
+                  const std::optional<Selection>& candidates) {
+    // Reading one row by its id costs about ten times what a row costs in a scan.
+    constexpr std::uint64_t kScanAdvantage = 10;
+    const auto* text = std::get_if<std::string>(&operand(filter));
+    if (!text) throw Error(ErrorCode::invalid_argument, "document filter: expected a text operand");
+    RowSet rows;
+    if (candidates && !candidates->complement &&
+        candidates->rows.size() < records_.count() / kScanAdvantage) {
+      for (const std::int64_t row_id : candidates->rows) {
+        Statement found(db_, std::string("SELECT 1 FROM record WHERE row_id=?1 AND ") + condition);
+        found.bind(row_id, *text);
+        if (found.step()) rows.push_back(row_id);
+      }
+      return rows;
+    }
+    Statement found(db_, std::string("SELECT row_id FROM record WHERE collection_id=?1 AND ") +
+                             condition + " ORDER BY row_id");
+    found.bind(collection_id_, *text);
+    while (found.step()) rows.push_back(found.integer(0));
+    return rows;
+  }
+
+  RowSet all_rows() { return records_.row_ids(0, 0, std::numeric_limits<std::uint64_t>::max()); }
+
+  Database& db_;
+  std::int64_t collection_id_;
+  Records records_;
+  bool has_pending_ = false;
+};
+
+}  // namespace
+
+RowSet evaluate(Database& db, std::int64_t collection_id, const Filter& filter) {
+  return Evaluator(db, collection_id).run(filter);
+}
+
+}  // namespace vkb

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "storage/sqlite.h"
+
+namespace vkb {
+
+// The schema version this build writes; PRAGMA user_version of the database.
+inline constexpr int kSchemaVersion = 1;
+
+// 0 for a database without tables.
+int schema_version(Database& database);
+
+// Throws unsupported when a newer vkb wrote the database, corruption when it is another program's.
+void check_schema(Database& database);
+
+// Brings the database up to kSchemaVersion, one numbered step after the other, in one transaction.
+void migrate(Database& writer);
+
+}  // namespace vkb

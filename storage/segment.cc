@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "storage/segment.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <string_view>
+#include <utility>
+
+#include "storage/error.h"
+
+namespace vkb {
+namespace {
+
+constexpr std::size_t kVerifyBytes = std::size_t{16} << 20;  // between two calls of progress
+
+std::string name_of(const SectionEntry& section) {
+  const std::string name(to_string(static_cast<SectionKind>(section.kind)));
+  return "section " + name + (name == "unknown" ? " kind " + std::to_string(section.kind) : "");
+}
+
+// Holds a header against the rules of docs/segment_format.md and throws at the first it breaks.
+class HeaderCheck {
+ public:
+  HeaderCheck(const std::string& path, std::span<const std::byte> file) : path_(path), file_(file) {
+    if (file.size() < kSegmentHeaderBytes) {
+      corrupt("file has " + std::to_string(file.size()) + " bytes, its header alone has " +
+              std::to_string(kSegmentHeaderBytes));
+    }
+    header_ = reinterpret_cast<const SegmentHeader*>(file.data());
+  }
+
+  const SegmentHeader* run() const {
+    check_identity();
+    if (const auto problem = shape_problem(*header_)) corrupt(*problem);
+    if (header_->section_count > kMaxSections) {
+      corrupt("it has " + std::to_string(header_->section_count) + " sections, expected at most " +
+              std::to_string(kMaxSections));
+    }
+    for (const SectionEntry& section : sections()) check_section(section);
+    check_overlap();
+    check_complete();
+    // After the sections, so that a file cut short names the section that lost its end.
+    if (header_->file_bytes != file_.size()) {
+      corrupt("file has " + std::to_string(file_.size()) + " bytes, its header says " +
+              std::to_string(header_->file_bytes));
+    }
+    return header_;
+  }
+
+ private:
+  [[noreturn]] void fail(ErrorCode code, const std::string& problem) const {
+    throw Error(code,
+                "segment " + std::filesystem::path(path_).filename().string() + ": " + problem);
+  }
+  [[noreturn]] void corrupt(const std::string& problem) const {
+    fail(ErrorCode::corruption, problem);
+  }
+
+  std::span<const SectionEntry> sections() const noexcept {
+    return std::span(header_->sections).first(header_->section_count);
+  }
+
+  void check_identity() const {
+    if (header_->magic != kSegmentMagic) corrupt("it does not begin as a segment file does");
+    // Before the checksum, whose place and kind are a newer version's to change.
+    if (header_->format_version > kSegmentFormatVersion) {
+      fail(ErrorCode::unsupported, "its format is version " +
+                                       std::to_string(header_->format_version) +
+                                       ", this program reads up to " +
+                                       std::to_string(kSegmentFormatVersion) + "; use a newer vkb");
+    }
+    if (Checksum::of(*header_) != header_->header_checksum) {
+      corrupt("its header does not match its checksum");
+    }
+    if (header_->format_version == 0) corrupt("its format version is 0, expected 1");
+  }
+
+  void check_section(const SectionEntry& section) const {
+    const auto expected = section_bytes(static_cast<SectionKind>(section.kind), *header_);
+    if ((section.flags & ~kSectionRequired) != 0 ||
+        (!expected.has_value() && (section.flags & kSectionRequired) != 0)) {
+      fail(ErrorCode::unsupported,
+           name_of(section) + " is of a newer format and may not be skipped; use a newer vkb");
+    }
+    if (expected.has_value() && *expected != section.bytes) {
+      corrupt(name_of(section) + " has " + std::to_string(section.bytes) + " bytes, expected " +
+              std::to_string(*expected));
+    }
+    if (section.offset < kSegmentHeaderBytes || section.offset % kSectionAlignment != 0) {
+      corrupt(name_of(section) + " begins at " + std::to_string(section.offset) +
+              ", expected a multiple of " + std::to_string(kSectionAlignment) +
+              " after the header");
+    }
+    if (section.offset > file_.size() || section.bytes > file_.size() - section.offset) {
+      const bool fits = section.bytes <= UINT64_MAX - section.offset;
+      corrupt(name_of(section) + " ends at " +
+              (fits ? std::to_string(section.offset + section.bytes) : "more than 2^64") +
+              ", file has " + std::to_string(file_.size()) + " bytes");
+    }
+  }
+
+  // Also finds duplicates of sections without bytes, which overlap nothing.
+  void check_overlap() const {
+    std::array<const SectionEntry*, kMaxSections> by_offset{};
+    const auto end = std::transform(sections().begin(), sections().end(), by_offset.begin(),
+                                    [](const SectionEntry& section) { return &section; });
+    std::sort(by_offset.begin(), end, [](const SectionEntry* a, const SectionEntry* b) {
+      return std::pair(a->offset, a->bytes) < std::pair(b->offset, b->bytes);
+    });
+    for (auto next = by_offset.begin(); next != end; ++next) {
+      for (auto before = by_offset.begin(); before != next; ++before) {
+        if ((*before)->kind == (*next)->kind) corrupt("it has " + name_of(**next) + " twice");
+        if ((*before)->offset + (*before)->bytes > (*next)->offset) {
+          corrupt(name_of(**before) + " ends at " +
+                  std::to_string((*before)->offset + (*before)->bytes) + ", " + name_of(**next) +
+                  " begins at " + std::to_string((*next)->offset));
+        }
+      }
+    }
+  }
+
+  void check_complete() const {
+    for (std::uint32_t i = 1; i <= kKnownSections; ++i) {
+      const auto kind = static_cast<SectionKind>(i);
+      const bool present =
+          std::any_of(sections().begin(), sections().end(),
+                      [i](const SectionEntry& section) { return section.kind == i; });
+      const std::string name = "section " + std::string(to_string(kind));
+      if (!present && is_mandatory(kind, *header_)) corrupt(name + " is missing");
+      if (present && is_graph_section(kind) && header_->m == 0) {
+        corrupt("it has " + name + ", but m is 0");
+      }
+    }
+  }
+
+  const std::string& path_;
+  std::span<const std::byte> file_;
+  const SegmentHeader* header_ = nullptr;
+};
+
+}  // namespace
+
+std::shared_ptr<const Segment> Segment::open(FileSystem& files, const std::string& path) {
+  std::shared_ptr<Segment> segment(new Segment());
+  segment->path_ = path;
+  segment->file_ = files.map(path);
+  const std::byte* base = segment->file_->bytes().data();
+  const SegmentHeader* header = HeaderCheck(path, segment->file_->bytes()).run();
+  segment->header_ = header;
+  segment->row_count_ = static_cast<std::uint32_t>(header->row_count);
+  segment->dim_ = header->dim;
+  segment->vector_stride_ = row_stride(header->dim * sizeof(float));
+  segment->code_stride_ = row_stride(sizeof(Int8CodeHeader) + header->dim);
+  segment->links0_width_ = 2 * header->m;
+  for (const SectionEntry& section : segment->sections()) segment->place(section, base);
+  return segment;
+}
+
+void Segment::place(const SectionEntry& section, const std::byte* base) noexcept {
+  const std::byte* data = base + section.offset;
+  const auto* words = reinterpret_cast<const std::uint32_t*>(data);
+  switch (static_cast<SectionKind>(section.kind)) {
+    case SectionKind::row_ids:
+      row_ids_ = reinterpret_cast<const std::uint64_t*>(data);
+      break;
+    case SectionKind::sorted_row_ids:
+      sorted_row_ids_ = reinterpret_cast<const std::uint64_t*>(data);
+      break;
+    case SectionKind::sorted_slots:
+      sorted_slots_ = words;
+      break;
+    case SectionKind::vectors:
+      vectors_ = data;
+      break;
+    case SectionKind::norms:
+      norms_ = reinterpret_cast<const float*>(data);
+      break;
+    case SectionKind::codes_int8:
+      codes_ = data;
+      break;
+    case SectionKind::links0:
+      links0_ = words;
+      break;
+    case SectionKind::upper_slots:
+      upper_slots_ = {words, header_->level_count[1]};
+      break;
+    case SectionKind::upper_links:
+      for (std::size_t level = 1; level <= header_->max_level; ++level) {
+        upper_links_[level] = words;
+        words += std::size_t{header_->level_count[level]} * header_->m;
+      }
+      break;
+  }
+}
+
+std::optional<std::uint32_t> Segment::slot_of(std::uint64_t row_id) const noexcept {
+  const auto ids = sorted_row_ids();
+  const auto at = std::lower_bound(ids.begin(), ids.end(), row_id);
+  if (at == ids.end() || *at != row_id) return std::nullopt;
+  const std::uint32_t slot = sorted_slots_[at - ids.begin()];
+  if (slot >= row_count_) return std::nullopt;  // R8
+  return slot;
+}
+
+std::span<const SectionEntry> Segment::sections() const noexcept {
+  return std::span(header_->sections).first(header_->section_count);
+}
+
+void Segment::verify(const SectionEntry& section) const {
+  verify(section, [](std::uint64_t) { return true; });
+}
+
+void Segment::verify_all(const std::function<bool(std::uint64_t)>& progress) const {
+  std::uint64_t before = 0;
+  for (const SectionEntry& section : sections()) {
+    const bool go_on =
+        verify(section, [&](std::uint64_t done) { return !progress || progress(before + done); });
+    if (!go_on) return;
+    before += section.bytes;
+  }
+}
+
+bool Segment::verify(const SectionEntry& section,
+                     const std::function<bool(std::uint64_t)>& progress) const {
+  file_->advise(section.offset, section.bytes, MappedFile::Access::sequential);
+  const auto bytes = file_->bytes().subspan(section.offset, section.bytes);
+  Checksum checksum;
+  for (std::size_t done = 0; done < bytes.size();) {
+    const std::size_t step = std::min(kVerifyBytes, bytes.size() - done);
+    checksum.update(bytes.subspan(done, step));
+    done += step;
+    if (!progress(done)) return false;
+  }
+  const bool is_vectors = section.kind == static_cast<std::uint32_t>(SectionKind::vectors);
+  file_->advise(section.offset, section.bytes,
+                is_vectors ? MappedFile::Access::random : MappedFile::Access::normal);
+  if (checksum.value() == section.checksum) return true;
+  throw Error(ErrorCode::corruption,
+              "segment " + std::filesystem::path(path_).filename().string() + ": " +
+                  name_of(section) + " (" + std::to_string(section.bytes) + " bytes at " +
+                  std::to_string(section.offset) + ") does not match its checksum");
+}
+
+void Segment::read_ahead() const noexcept {
+  for (const SectionEntry& section : sections()) {
+    switch (static_cast<SectionKind>(section.kind)) {
+      case SectionKind::row_ids:
+      case SectionKind::codes_int8:
+      case SectionKind::links0:
+      case SectionKind::upper_slots:
+      case SectionKind::upper_links:
+        file_->advise(section.offset, section.bytes, MappedFile::Access::will_need);
+        break;
+      case SectionKind::vectors:
+        file_->advise(section.offset, section.bytes, MappedFile::Access::random);
+        break;
+      case SectionKind::sorted_row_ids:
+      case SectionKind::sorted_slots:
+      case SectionKind::norms:
+        break;
+    }
+  }
+}
+
+}  // namespace vkb

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "storage/file.h"
+#include "storage/segment_format.h"
+
+namespace vkb {
+
+// A sealed, immutable part of a collection: a mapped segment file. Opening checks the header, and
+// that each section has the size that the header's counts demand, and reads nothing else: its cost
+// does not depend on row_count. Addresses are base + slot * stride. Thread safety: immutable.
+class Segment {
+ public:
+  // Throws corruption (naming file, section, expected and found), unsupported for a newer format,
+  // not_found when there is no such file.
+  static std::shared_ptr<const Segment> open(FileSystem& files, const std::string& path);
+
+  const std::string& path() const noexcept { return path_; }
+  const SegmentHeader& header() const noexcept { return *header_; }
+  std::uint32_t row_count() const noexcept { return row_count_; }
+  std::uint32_t dim() const noexcept { return dim_; }
+  bool has_graph() const noexcept { return links0_ != nullptr; }
+  bool has_codes() const noexcept { return codes_ != nullptr; }
+
+  std::uint64_t row_id(std::uint32_t slot) const noexcept { return row_ids_[slot]; }
+  // Where a row is, if it is here. O(log n).
+  std::optional<std::uint32_t> slot_of(std::uint64_t row_id) const noexcept;
+  std::span<const std::uint64_t> sorted_row_ids() const noexcept {
+    return {sorted_row_ids_, row_count_};
+  }
+  std::span<const std::uint32_t> sorted_slots() const noexcept {
+    return {sorted_slots_, row_count_};
+  }
+
+  const float* vector(std::uint32_t slot) const noexcept {
+    return reinterpret_cast<const float*>(vectors_ + slot * vector_stride_);
+  }
+  float norm(std::uint32_t slot) const noexcept { return norms_[slot]; }
+  const std::byte* code(std::uint32_t slot) const noexcept { return codes_ + slot * code_stride_; }
+
+  // 2M neighbour slots; the first kNoNeighbour ends the list. Not checked: a reader compares each
+  // with row_count() before following it (R8).
+  const std::uint32_t* links0(std::uint32_t slot) const noexcept {
+    return links0_ + std::size_t{slot} * links0_width_;
+  }
+  std::uint32_t links0_width() const noexcept { return links0_width_; }
+  // Above level 0, nodes are numbered by their position in upper_slots; position 0 is the entry
+  // point.
+  std::span<const std::uint32_t> upper_slots() const noexcept { return upper_slots_; }
+  const std::uint32_t* upper_links(std::uint32_t level, std::uint32_t position) const noexcept {
+    return upper_links_[level] + std::size_t{position} * header_->m;
+  }
+
+  // Compares one of sections() with its checksum; throws corruption. O(bytes).
+  void verify(const SectionEntry& section) const;
+  // Compares every section; the callback gets the bytes done so far and may stop it by returning
+  // false.
+  void verify_all(const std::function<bool(std::uint64_t)>& progress = {}) const;
+  const MappedFile& file() const noexcept { return *file_; }
+  std::span<const SectionEntry> sections() const noexcept;
+  // Asks the kernel for what a search reads first (codes, links, upper levels, row ids), without
+  // waiting, and tells it that vectors are read here and there.
+  void read_ahead() const noexcept;
+
+ private:
+  Segment() = default;
+  void place(const SectionEntry& section, const std::byte* base) noexcept;
+  // Returns false when `progress` stopped it.
+  bool verify(const SectionEntry& section,
+              const std::function<bool(std::uint64_t)>& progress) const;
+
+  std::string path_;
+  std::unique_ptr<MappedFile> file_;
+  const SegmentHeader* header_ = nullptr;
+  std::uint32_t row_count_ = 0;
+  std::uint32_t dim_ = 0;
+  const std::uint64_t* row_ids_ = nullptr;
+  const std::uint64_t* sorted_row_ids_ = nullptr;
+  const std::uint32_t* sorted_slots_ = nullptr;
+  const std::byte* vectors_ = nullptr;
+  std::size_t vector_stride_ = 0;
+  const float* norms_ = nullptr;
+  const std::byte* codes_ = nullptr;  // null: none
+  std::size_t code_stride_ = 0;
+  const std::uint32_t* links0_ = nullptr;  // null: flat
+  std::uint32_t links0_width_ = 0;
+  std::span<const std::uint32_t> upper_slots_;
+  std::array<const std::uint32_t*, kMaxLevels> upper_links_{};
+};
+
+}  // namespace vkb

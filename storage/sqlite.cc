@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "storage/sqlite.h"
+
+#include <sqlite3.h>
+
+#include <cstring>
+
+#include "storage/error.h"
+#include "storage/regex_function.h"
+
+namespace vkb {
+namespace {
+
+constexpr int kBusyMilliseconds = 10'000;
+
+// A path as part of an SQLite URI.
+std::string escaped(std::string_view path) {
+  std::string out;
+  for (const char c : path) {
+    if (c == '%' || c == '?' || c == '#') {
+      out += '%';
+      out += "0123456789ABCDEF"[(c >> 4) & 0xF];
+      out += "0123456789ABCDEF"[c & 0xF];
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+Statement::Statement(Database& database, std::string_view sql) : database_(database), sql_(sql) {
+  if (auto found = database_.idle_statements_.find(sql);
+      found != database_.idle_statements_.end()) {
+    statement_ = found->second;
+    database_.idle_statements_.erase(found);
+    return;
+  }
+  const int code = sqlite3_prepare_v3(database_.handle_, sql_.data(), static_cast<int>(sql_.size()),
+                                      SQLITE_PREPARE_PERSISTENT, &statement_, nullptr);
+  if (code != SQLITE_OK) database_.fail(code, "prepare " + sql_);
+}
+
+Statement::~Statement() {
+  sqlite3_reset(statement_);
+  sqlite3_clear_bindings(statement_);
+  try {
+    database_.idle_statements_.emplace(std::move(sql_), statement_);
+  } catch (...) {
+    sqlite3_finalize(statement_);
+  }
+}
+
+bool Statement::step() {
+  const int code = sqlite3_step(statement_);
+  if (code == SQLITE_ROW) return true;
+  if (code != SQLITE_DONE) database_.fail(code, "run " + sql_);
+  return false;
+}
+
+void Statement::run() {
+  while (step()) {
+  }
+  rewind();
+}
+
+void Statement::rewind() {
+  sqlite3_reset(statement_);
+  next_ = 1;
+}
+
+bool Statement::is_null(int column) const {
+  return sqlite3_column_type(statement_, column) == SQLITE_NULL;
+}
+
+std::int64_t Statement::integer(int column) const {
+  return sqlite3_column_int64(statement_, column);
+}
+
+std::string_view Statement::text(int column) const {
+  const auto* data = reinterpret_cast<const char*>(sqlite3_column_text(statement_, column));
+  return {data ? data : "", static_cast<std::size_t>(sqlite3_column_bytes(statement_, column))};
+}
+
+std::span<const std::byte> Statement::blob(int column) const {
+  const auto* data = static_cast<const std::byte*>(sqlite3_column_blob(statement_, column));
+  return {data, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column))};
+}
+
+std::optional<std::string> Statement::optional_text(int column) const {
+  if (is_null(column)) return std::nullopt;
+  return std::string(text(column));
+}
+
+void Statement::bind_next(std::nullptr_t) { sqlite3_bind_null(statement_, next_++); }
+
+void Statement::bind_next(std::int64_t value) { sqlite3_bind_int64(statement_, next_++, value); }
+
+void Statement::bind_next(double value) { sqlite3_bind_double(statement_, next_++, value); }
+
+void Statement::bind_next(std::string_view value) {
+  const int code = sqlite3_bind_text64(statement_, next_++, value.data() ? value.data() : "",
+                                       value.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
+  if (code != SQLITE_OK) database_.fail(code, "bind a text");
+}
+
+void Statement::bind_next(std::span<const std::byte> value) {
+  const int code = sqlite3_bind_blob64(statement_, next_++,
+                                       value.data() ? static_cast<const void*>(value.data()) : "",
+                                       value.size(), SQLITE_TRANSIENT);
+  if (code != SQLITE_OK) database_.fail(code, "bind a blob");
+}
+
+Database::Database(const std::string& path, Mode mode) : path_(path) {
+  const bool creates = mode == Mode::writer || mode == Mode::copy;
+  int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_READWRITE | (creates ? SQLITE_OPEN_CREATE : 0);
+  std::string name = path;
+  if (mode == Mode::frozen) {
+    name = "file:" + escaped(path) + "?immutable=1";
+    flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_READONLY | SQLITE_OPEN_URI;
+  }
+  const int code = sqlite3_open_v2(name.c_str(), &handle_, flags, nullptr);
+  try {
+    if (code != SQLITE_OK) fail(code, "open");
+    sqlite3_extended_result_codes(handle_, 1);
+    // Waits for short locks only: SQLite's own recovery and checkpoint steps. Writers are kept
+    // apart by writer.lock.
+    sqlite3_busy_timeout(handle_, kBusyMilliseconds);
+    register_regex_function(handle_);
+    if (mode == Mode::writer) {
+      // auto_vacuum only has an effect on a database that is still empty, as has page_size.
+      execute(
+          "PRAGMA page_size=8192; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;"
+          "PRAGMA synchronous=FULL; PRAGMA cache_size=-65536; PRAGMA temp_store=FILE;"
+          "PRAGMA wal_autocheckpoint=4000; PRAGMA journal_size_limit=67108864;");
+    } else if (mode == Mode::reader || mode == Mode::frozen) {
+      sqlite3_db_config(handle_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+      execute("PRAGMA query_only=1; PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=-8192;");
+    }
+  } catch (...) {
+    sqlite3_close_v2(handle_);
+    throw;
+  }
+}
+
+Database::~Database() {
+  for (const auto& [sql, statement] : idle_statements_) sqlite3_finalize(statement);
+  sqlite3_close_v2(handle_);
+}
+
+void Database::execute(const std::string& sql) {
+  const int code = sqlite3_exec(handle_, sql.c_str(), nullptr, nullptr, nullptr);
+  if (code != SQLITE_OK) fail(code, "run " + sql);
+}
+
+std::int64_t Database::last_insert_rowid() const { return sqlite3_last_insert_rowid(handle_); }
+
+std::int64_t Database::changes() const { return sqlite3_changes64(handle_); }
+
+std::vector<std::string> Database::quick_check() {
+  std::vector<std::string> findings;
+  Statement check(*this, "PRAGMA quick_check(100)");
+  while (check.step()) {
+    if (check.text(0) != "ok") findings.emplace_back(check.text(0));
+  }
+  return findings;
+}
+
+void Database::copy_to(const std::string& destination) {
+  Database copy(destination, Mode::copy);
+  sqlite3_backup* backup = sqlite3_backup_init(copy.handle_, "main", handle_, "main");
+  if (backup == nullptr) copy.fail(sqlite3_errcode(copy.handle_), "copy " + path_);
+  sqlite3_backup_step(backup, -1);
+  const int code = sqlite3_backup_finish(backup);
+  if (code != SQLITE_OK) copy.fail(code, "copy " + path_);
+}
+
+void Database::checkpoint(bool truncate) {
+  int log_frames = 0;
+  int done_frames = 0;
+  // Waiting for readers to leave the log would hold up the writer.
+  sqlite3_busy_timeout(handle_, 0);
+  const int code = sqlite3_wal_checkpoint_v2(
+      handle_, nullptr, truncate ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE,
+      &log_frames, &done_frames);
+  sqlite3_busy_timeout(handle_, kBusyMilliseconds);
+  // Busy: a reader still needs the log. The next checkpoint gets further.
+  if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) fail(code, "checkpoint");
+}
+
+void Database::fail(int code, std::string_view doing) const {
+  ErrorCode kind = ErrorCode::io_error;
+  std::string_view advice;
+  switch (code & 0xff) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      kind = ErrorCode::busy;
+      break;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      kind = ErrorCode::corruption;
+      advice = "; run `vkb check`, or restore a backup";
+      break;
+    case SQLITE_FULL:
+      advice = "; free disk space and try again";
+      break;
+    case SQLITE_TOOBIG:
+      kind = ErrorCode::invalid_argument;
+      break;
+    default:
+      break;
+  }
+  const char* reason = handle_ ? sqlite3_errmsg(handle_) : sqlite3_errstr(code);
+  throw Error(kind, path_ + ": cannot " + std::string(doing.substr(0, 200)) + ": " + reason +
+                        std::string(advice));
+}
+
+Transaction::Transaction(Database& database, Kind kind) : database_(database) {
+  Statement(database_, kind == Kind::write ? "BEGIN IMMEDIATE" : "BEGIN").run();
+}
+
+Transaction::~Transaction() {
+  if (!open_) return;
+  try {
+    Statement(database_, "ROLLBACK").run();
+  } catch (const Error&) {
+    // SQLite rolls back by itself after the errors that make ROLLBACK fail.
+  }
+}
+
+void Transaction::commit() {
+  Statement(database_, "COMMIT").run();
+  open_ = false;
+}
+
+}  // namespace vkb

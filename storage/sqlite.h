@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A thin wrapper over SQLite: typed binding, statements that are prepared once, errors as
+// vkb::Error.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+struct sqlite3;
+struct sqlite3_stmt;
+
+namespace vkb {
+
+class Database;
+
+// One run of a prepared statement: bind, then step until false. Text and blobs that column getters
+// return are valid until the next step().
+class Statement {
+ public:
+  Statement(Database& database, std::string_view sql);
+  ~Statement();  // resets the statement and gives it back to the database's cache
+  Statement(const Statement&) = delete;
+  Statement& operator=(const Statement&) = delete;
+
+  template <typename... Args>
+  Statement& bind(const Args&... args) {
+    (bind_next(args), ...);
+    return *this;
+  }
+  // True while there is a row.
+  bool step();
+  // Runs to the end, ignoring rows, and makes the statement ready to be bound anew.
+  void run();
+  // Makes the statement ready to be bound anew.
+  void rewind();
+
+  bool is_null(int column) const;
+  std::int64_t integer(int column) const;
+  std::string_view text(int column) const;
+  std::span<const std::byte> blob(int column) const;
+  std::optional<std::string> optional_text(int column) const;
+
+ private:
+  void bind_next(std::nullptr_t);
+  void bind_next(std::int64_t value);
+  void bind_next(int value) { bind_next(std::int64_t{value}); }
+  void bind_next(std::uint32_t value) { bind_next(std::int64_t{value}); }
+  void bind_next(std::uint64_t value) { bind_next(static_cast<std::int64_t>(value)); }
+  void bind_next(double value);
+  void bind_next(std::string_view value);
+  void bind_next(const std::string& value) { bind_next(std::string_view(value)); }
+  void bind_next(const char* value) { bind_next(std::string_view(value)); }
+  void bind_next(std::span<const std::byte> value);
+  template <typename T>
+  void bind_next(const std::optional<T>& value) {
+    value ? bind_next(*value) : bind_next(nullptr);
+  }
+
+  Database& database_;
+  std::string sql_;
+  sqlite3_stmt* statement_;
+  int next_ = 1;
+};
+
+// A connection to vkb.sqlite3. SQLite's errors become vkb::Error: busy, corruption, io_error (full
+// disk, permissions), each with the file's path. Thread safety: one thread at a time.
+class Database {
+ public:
+  enum class Mode {
+    writer,  // creates the file when missing; WAL, synchronous=FULL; checkpoints
+    frozen,  // reader of a file that nobody can write: a read-only medium. Needs no -shm file
+    copy,    // creates the file; nothing more: what copy_to() writes into
+    reader,  // query_only; never checkpoints, not even when it is the last to close (R6)
+  };
+  Database(const std::string& path, Mode mode);
+  ~Database();
+  Database(const Database&) = delete;
+  Database& operator=(const Database&) = delete;
+
+  // One or more statements without parameters.
+  void execute(const std::string& sql);
+  const std::string& path() const noexcept { return path_; }
+  std::int64_t last_insert_rowid() const;
+  std::int64_t changes() const;
+  // "PRAGMA quick_check" as a list of findings, empty when sound.
+  std::vector<std::string> quick_check();
+  // Copies the database, as this connection's transaction sees it, to a new file, and syncs it.
+  void copy_to(const std::string& destination);
+  // Moves the WAL's content into the database; with truncate the -wal file becomes empty, if no
+  // reader needs it.
+  void checkpoint(bool truncate);
+
+ private:
+  friend class Statement;
+  [[noreturn]] void fail(int code, std::string_view doing) const;
+
+  std::string path_;
+  sqlite3* handle_ = nullptr;
+  std::multimap<std::string, sqlite3_stmt*, std::less<>> idle_statements_;
+};
+
+// A transaction, rolled back unless committed.
+class Transaction {
+ public:
+  enum class Kind { read, write };
+  Transaction(Database& database, Kind kind);
+  ~Transaction();
+  Transaction(const Transaction&) = delete;
+  Transaction& operator=(const Transaction&) = delete;
+
+  void commit();
+
+ private:
+  Database& database_;
+  bool open_ = true;
+};
+
+}  // namespace vkb

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A worker process is killed again and again while it writes. After each kill every acknowledged
+// operation must be there, the one in flight whole or not at all, and nothing else (R1-R5). A
+// read-only store that this process keeps open through all the kills must agree (R7).
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <filesystem>
+#include <optional>
+
+#include "storage/manifest.h"
+#include "storage/sqlite.h"
+#include "tests/crash/workload.h"
+#include "tests/support/temp_directory.h"
+
+namespace vkb {
+namespace {
+
+constexpr std::string_view kPoints[] = {
+    "any",           "write_before_commit", "write_committed",     "segment_published",
+    "any",           "seal_before_commit",  "seal_committed",      "merge_before_commit",
+    "any",           "merge_committed",     "batch_before_commit", "batch_committed",
+    "append",        "publish",             "remove",              "create",
+};
+
+// How a worker dies: by itself at a point, or killed some microseconds after some operation.
+struct Death {
+  std::string point = "never";
+  std::uint64_t nth = 0;
+  std::uint64_t operations = 0;
+  int microseconds = 0;
+};
+
+Death make_death(TestRandom& random, const WorkloadSize& size) {
+  if (random.below(4) == 0) {
+    return {.operations = 1 + random.below(12),
+            .microseconds = static_cast<int>(random.below(size.ids > 1000 ? 50000 : 3000))};
+  }
+  Death death;
+  death.point = kPoints[random.below(std::size(kPoints))];
+  death.nth = 1 + random.below(death.point == "any" ? 120 : 4);
+  return death;
+}
+
+// What the worker told before it died.
+struct Told {
+  std::uint64_t begun = 0;
+  std::uint64_t done = 0;
+  int status = 0;
+};
+
+class Crash : public ::testing::Test {
+ protected:
+  Told run_worker(std::uint64_t seed, std::uint64_t first, const WorkloadSize& size,
+                  const Death& death) {
+    const std::string first_text = std::to_string(first);
+    const std::string seed_text = std::to_string(seed);
+    const std::string nth = std::to_string(death.nth);
+    const bool large = size.ids == kLargeWorkload.ids;
+    std::array<const char*, 8> arguments = {VKB_CRASH_WORKER,
+                                            directory_.path().c_str(),
+                                            seed_text.c_str(),
+                                            first_text.c_str(),
+                                            large ? "large" : "small",
+                                            death.point.c_str(),
+                                            nth.c_str(),
+                                            nullptr};
+    std::array<int, 2> pipe{};
+    if (::pipe(pipe.data()) != 0) throw std::runtime_error("no pipe");
+    posix_spawn_file_actions_t actions;
+    ::posix_spawn_file_actions_init(&actions);
+    ::posix_spawn_file_actions_adddup2(&actions, pipe[1], STDOUT_FILENO);
+    ::posix_spawn_file_actions_addclose(&actions, pipe[0]);
+    ::posix_spawn_file_actions_addclose(&actions, pipe[1]);
+    ::pid_t worker = 0;
+    const int error = ::posix_spawn(&worker, arguments[0], &actions, nullptr,
+                                    const_cast<char* const*>(arguments.data()), ::environ);
+    ::posix_spawn_file_actions_destroy(&actions);
+    ::close(pipe[1]);
+    if (error != 0) throw std::runtime_error("cannot start the worker");
+    Told told;
+    char what = 0;
+    while (::read(pipe[0], &what, 1) == 1) {
+      ++(what == 'b' ? told.begun : told.done);
+      // A death that the workload never meets is replaced by one from outside.
+      const bool due = death.operations > 0 && told.begun >= death.operations;
+      if (due || told.begun > kMostOperations) {
+        ::pollfd none{};
+        const ::timespec wait{0, death.microseconds * 1000L};
+        ::ppoll(&none, 0, &wait, nullptr);
+        ::kill(worker, SIGKILL);
+      }
+    }
+    ::close(pipe[0]);
+    ::waitpid(worker, &told.status, 0);
+    return told;
+  }
+
+  // Makes `expected_` the one of the possible states that the store is in.
+  void identify_state(const std::vector<Expected>& states, const Collection& collection) {
+    const std::vector<Record> actual =
+        collection.get({.ids = {}, .filter = {}, .include = kIncludeAll});
+    std::string why;
+    for (auto state = states.rbegin(); state != states.rend(); ++state) {
+      const std::string difference = differences(*state, actual);
+      if (difference.empty()) {
+        expected_ = *state;
+        return;
+      }
+      why += "\n  " + difference;
+    }
+    FAIL() << "the store is in none of the possible states:" << why;
+  }
+
+  void expect_no_orphans() {
+    Database database(directory_.file("vkb.sqlite3"), Database::Mode::reader);
+    std::vector<std::string> named = list_segment_files(database);
+    std::vector<std::string> found;
+    for (const auto& entry : std::filesystem::directory_iterator(directory_.file("segments"))) {
+      found.push_back(entry.path().filename().string());
+    }
+    std::sort(named.begin(), named.end());
+    std::sort(found.begin(), found.end());
+    EXPECT_EQ(found, named);
+  }
+
+  void verify(const std::vector<Expected>& states, TestRandom& random) {
+    Store store = Store::open(directory_.path());
+    Collection collection = store.collection("crash");
+    ASSERT_NO_FATAL_FAILURE(identify_state(states, collection));
+    ASSERT_TRUE(is_sound(store));
+    ASSERT_EQ(collection.count(), expected_.size());
+    if (!reading_) {
+      reader_.emplace(Store::open(directory_.path(), {.read_only = true}));
+      reading_.emplace(reader_->collection("crash"));
+    }
+    ASSERT_EQ(differences(expected_, *reading_), "");
+    if (!expected_.empty()) {
+      const std::vector<float> query = random_vector(random, kCrashDim);
+      for (const Collection& asked : {collection, *reading_}) {
+        const auto hits = asked.query(query, {.k = 5, .exact = true});
+        ASSERT_EQ(wrong_answer(Space::l2, query, 5, expected_, hits), "");
+      }
+    }
+    // The next write takes the lock that died with the worker, and removes what it left (R3).
+    collection.modify({.model = "verified"});
+    expect_no_orphans();
+  }
+
+  void torture(std::uint64_t seed, int rounds, const WorkloadSize& size) {
+    TestRandom random(seed);
+    std::uint64_t next = 0;
+    for (int round = 0; round < rounds; ++round) {
+      const Death death = make_death(random, size);
+      SCOPED_TRACE(::testing::Message() << "seed " << seed << " round " << round << " at "
+                                        << death.point << " " << death.nth);
+      const Told told = run_worker(seed, next, size, death);
+      ASSERT_TRUE(WIFSIGNALED(told.status) && WTERMSIG(told.status) == SIGKILL)
+          << "worker status " << told.status;
+      for (std::uint64_t i = 0; i < told.done; ++i) {
+        apply_to(make_operation(seed, next++, size), expected_);
+      }
+      std::vector<Expected> states{expected_};
+      if (told.begun > told.done) {
+        const Operation in_flight = make_operation(seed, next, size);
+        SCOPED_TRACE(::testing::Message()
+                     << "in flight: kind " << static_cast<int>(in_flight.kind));
+        states = possible_states(in_flight, expected_);
+        ++next;
+      }
+      if (told.begun == 0 && !exists_collection()) continue;
+      ASSERT_NO_FATAL_FAILURE(verify(states, random));
+    }
+  }
+
+  bool exists_collection() {
+    try {
+      Store::open(directory_.path(), {.read_only = true}).collection("crash");
+      return true;
+    } catch (const Error& error) {
+      EXPECT_EQ(to_string(error.code()), to_string(ErrorCode::not_found)) << error.what();
+      return false;
+    }
+  }
+
+  static int rounds(int usual) {
+    const char* asked = std::getenv("VKB_CRASH_ROUNDS");
+    return asked == nullptr ? usual : std::atoi(asked);
+  }
+
+  static constexpr std::uint64_t kMostOperations = 40;
+  TempDirectory directory_;
+  Expected expected_;
+  std::optional<Store> reader_;
+  std::optional<Collection> reading_;
+};
+
+TEST_F(Crash, SmallOperations) { torture(1, rounds(160), kSmallWorkload); }
+
+TEST_F(Crash, WithGraphsAndBackgroundSeals) { torture(2, rounds(40), kLargeWorkload); }
+
+// A store whose creation is cut short is created by the next who opens it.
+TEST_F(Crash, DuringCreation) {
+  for (std::uint64_t nth = 1; nth <= 12; ++nth) {
+    TempDirectory directory;
+    std::filesystem::remove_all(directory_.path());
+    Death death;
+    death.point = "any";
+    death.nth = nth;
+    const Told told = run_worker(3, 0, kSmallWorkload, death);
+    ASSERT_TRUE(WIFSIGNALED(told.status));
+    Store store = Store::open(directory_.path());
+    store.get_or_create_collection("crash", kCrashOptions);
+    EXPECT_TRUE(is_sound(store));
+  }
+}
+
+}  // namespace
+}  // namespace vkb

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/kernels.h"
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <array>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <numeric>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace vkb {
+namespace {
+
+// Every length that meets each combination of whole batches and tails, and some large ones.
+std::vector<std::size_t> lengths() {
+  std::vector<std::size_t> lengths(201);
+  std::iota(lengths.begin(), lengths.end(), std::size_t{0});
+  lengths.insert(lengths.end(), {255, 256, 257, 384, 768, 1023, 1536, 4097, 16384});
+  return lengths;
+}
+
+std::vector<float> random_floats(std::size_t n, std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(n);
+  for (float& x : values) x = normal(random);
+  return values;
+}
+
+std::vector<std::int8_t> random_bytes(std::size_t n, std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::uniform_int_distribution<int> code(-127, 127);
+  std::vector<std::int8_t> values(n);
+  for (std::int8_t& x : values) x = static_cast<std::int8_t>(code(random));
+  return values;
+}
+
+std::int32_t sum_of(const std::int8_t* values, std::size_t n) {
+  return std::accumulate(values, values + n, std::int32_t{0});
+}
+
+// A sum of n rounded terms, in whatever order, is off by at most n epsilon times the sum of their
+// magnitudes (Higham 2002, section 3.1); two more for the rounding of each term.
+double tolerance(std::size_t n, double magnitudes) {
+  return (static_cast<double>(n) + 2) * double{std::numeric_limits<float>::epsilon()} * magnitudes;
+}
+
+class KernelsTest : public testing::TestWithParam<const Kernels*> {};
+
+TEST_P(KernelsTest, FloatSumsAgreeWithDouble) {
+  const Kernels& set = *GetParam();
+  const auto values_a = random_floats(16384 + 4, 1);
+  const auto values_b = random_floats(16384 + 4, 2);
+  for (const std::size_t n : lengths()) {
+    for (std::size_t offset = 0; offset < 4; ++offset) {
+      const float* a = values_a.data() + offset;
+      const float* b = values_b.data() + 3 - offset;
+      double dot = 0;
+      double dot_magnitude = 0;
+      double squared_l2 = 0;
+      for (std::size_t i = 0; i < n; ++i) {
+        const double difference = double{a[i]} - double{b[i]};
+        dot += double{a[i]} * double{b[i]};
+        dot_magnitude += std::abs(double{a[i]} * double{b[i]});
+        squared_l2 += difference * difference;
+      }
+      EXPECT_NEAR(set.dot_f32(a, b, n), dot, tolerance(n, dot_magnitude)) << n << '+' << offset;
+      EXPECT_NEAR(set.squared_l2_f32(a, b, n), squared_l2, tolerance(n + 2, squared_l2))
+          << n << '+' << offset;
+    }
+  }
+}
+
+TEST_P(KernelsTest, IntegerDotIsExact) {
+  const Kernels& set = *GetParam();
+  const auto values_a = random_bytes(16384 + 67, 3);
+  const auto values_b = random_bytes(16384 + 67, 4);
+  for (const std::size_t n : lengths()) {
+    for (const std::size_t offset : {0, 1, 15, 33, 64, 67}) {
+      const std::int8_t* a = values_a.data() + offset;
+      const std::int8_t* b = values_b.data() + 67 - offset;
+      const std::int32_t dot = std::inner_product(a, a + n, b, std::int32_t{0});
+      ASSERT_EQ(set.dot_i8(a, b, sum_of(b, n), n), dot) << n << '+' << offset;
+    }
+  }
+}
+
+TEST_P(KernelsTest, IntegerDotHoldsTheExtremes) {
+  const Kernels& set = *GetParam();
+  for (const int x : {-127, 127}) {
+    for (const int y : {-127, 127}) {
+      const std::vector<std::int8_t> a(16384, static_cast<std::int8_t>(x));
+      const std::vector<std::int8_t> b(16384, static_cast<std::int8_t>(y));
+      EXPECT_EQ(set.dot_i8(a.data(), b.data(), 16384 * y, a.size()), 16384 * x * y);
+    }
+  }
+}
+
+// Memory between two pages that may not be touched.
+class GuardedMemory {
+ public:
+  static constexpr std::size_t kBytes = 16384;
+
+  GuardedMemory() : page_(static_cast<std::size_t>(sysconf(_SC_PAGESIZE))) {
+    void* mapped = mmap(nullptr, kBytes + 2 * page_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED) std::abort();
+    base_ = static_cast<std::byte*>(mapped);
+    if (mprotect(begin(), kBytes, PROT_READ | PROT_WRITE) != 0) std::abort();
+  }
+  ~GuardedMemory() { munmap(base_, kBytes + 2 * page_); }
+  GuardedMemory(const GuardedMemory&) = delete;
+  GuardedMemory& operator=(const GuardedMemory&) = delete;
+
+  std::byte* begin() const { return base_ + page_; }
+  // The values, ending or beginning where the memory does.
+  template <typename T>
+  const T* place(const std::vector<T>& values, bool at_end) const {
+    const std::size_t bytes = values.size() * sizeof(T);
+    std::byte* at = at_end ? begin() + kBytes - bytes : begin();
+    if (bytes > 0) std::memcpy(at, values.data(), bytes);
+    return reinterpret_cast<const T*>(at);
+  }
+
+ private:
+  std::size_t page_;
+  std::byte* base_ = nullptr;
+};
+
+TEST_P(KernelsTest, NothingOutsideTheVectorsIsRead) {
+  const Kernels& set = *GetParam();
+  const GuardedMemory memory_a;
+  const GuardedMemory memory_b;
+  for (std::size_t n = 0; n <= 200; ++n) {
+    for (const bool at_end : {false, true}) {
+      const auto bytes_a = random_bytes(n, 5);
+      const auto bytes_b = random_bytes(n, 6);
+      const std::int8_t* a = memory_a.place(bytes_a, at_end);
+      const std::int8_t* b = memory_b.place(bytes_b, at_end);
+      EXPECT_EQ(set.dot_i8(a, b, sum_of(b, n), n),
+                kPlainKernels.dot_i8(bytes_a.data(), bytes_b.data(), 0, n));
+      const float* x = memory_a.place(random_floats(n, 7), at_end);
+      const float* y = memory_b.place(random_floats(n, 8), at_end);
+      EXPECT_TRUE(std::isfinite(set.dot_f32(x, y, n)));
+      EXPECT_TRUE(std::isfinite(set.squared_l2_f32(x, y, n)));
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Sets, KernelsTest,
+                         testing::ValuesIn(available_kernels().begin(), available_kernels().end()),
+                         [](const auto& set) { return std::string(set.param->name); });
+
+TEST(KernelChoice, IsTheNamedSetElseTheBest) {
+  const auto sets = available_kernels();
+  EXPECT_EQ(sets.front()->name, "plain");
+  EXPECT_EQ(choose_kernels(sets, "plain").name, "plain");
+  EXPECT_EQ(choose_kernels(sets, "").name, sets.back()->name);
+  EXPECT_EQ(choose_kernels(sets, "sse9").name, sets.back()->name);
+  EXPECT_EQ(choose_kernels(sets.first(1), "avx512").name, "plain");
+}
+
+// In a fresh process each, as the choice is made once.
+TEST(KernelChoiceDeathTest, FollowsTheEnvironment) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  for (const Kernels* set : available_kernels()) {
+    EXPECT_EXIT(
+        {
+          setenv("VKB_KERNELS", std::string(set->name).c_str(), 1);
+          std::_Exit(kernels().name == set->name ? 0 : 1);
+        },
+        testing::ExitedWithCode(0), "");
+  }
+  EXPECT_EXIT(
+      {
+        setenv("VKB_KERNELS", "no such set", 1);
+        std::_Exit(kernels().name == available_kernels().back()->name ? 0 : 1);
+      },
+      testing::ExitedWithCode(0), "");
+}
+
+}  // namespace
+}  // namespace vkb

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "storage/schema.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <string>
+#include <vector>
+
+#include "storage/catalog.h"
+#include "tests/support/test_data.h"
+#include "tests/support/test_database.h"
+
+namespace vkb {
+namespace {
+
+TEST(Schema, AFreshDatabaseGetsTheTablesAndTheDefaults) {
+  const TempDirectory directory;
+  Database db(directory.file("db"), Database::Mode::writer);
+  EXPECT_EQ(schema_version(db), 0);
+  VKB_EXPECT_ERROR(check_schema(db), ErrorCode::corruption, "not a vkb store");
+  migrate(db);
+  EXPECT_EQ(schema_version(db), kSchemaVersion);
+  EXPECT_NO_THROW(check_schema(db));
+  EXPECT_TRUE(tenant_exists(db, "default_tenant"));
+  EXPECT_EQ(list_databases(db, "default_tenant"), std::vector<std::string>{"default_database"});
+}
+
+TEST(Schema, MigratingAgainChangesNothing) {
+  TestDatabase file;
+  make_collection(file.db(), "kept");
+  migrate(file.db());
+  file.reopen();
+  EXPECT_EQ(list_all_collections(file.db()).size(), 1u);
+  EXPECT_EQ(list_databases(file.db(), "default_tenant").size(), 1u);
+}
+
+TEST(Schema, ANewerVersionIsUnsupported) {
+  TestDatabase file;
+  file.db().execute("PRAGMA user_version=" + std::to_string(kSchemaVersion + 1));
+  VKB_EXPECT_ERROR(check_schema(file.db()), ErrorCode::unsupported, "written by a newer vkb");
+  VKB_EXPECT_ERROR(migrate(file.db()), ErrorCode::unsupported, file.path());
+  Database reader(file.path(), Database::Mode::reader);
+  VKB_EXPECT_ERROR(check_schema(reader), ErrorCode::unsupported, "written by a newer vkb");
+}
+
+TEST(Schema, AnotherProgramsDatabaseIsCorruptionAndStaysAsItIs) {
+  for (const char* made :
+       {"CREATE TABLE theirs(x)", "CREATE TABLE theirs(x); PRAGMA user_version=1",
+        "CREATE TABLE theirs(x); PRAGMA user_version=77",
+        "CREATE TABLE theirs(x); PRAGMA application_id=5; PRAGMA user_version=2",
+        "PRAGMA application_id=5; PRAGMA user_version=1"}) {
+    const TempDirectory directory;
+    Database db(directory.file("db"), Database::Mode::writer);
+    db.execute(made);
+    const std::vector<std::string> before = texts_of(db, "SELECT sql FROM sqlite_schema");
+    VKB_EXPECT_ERROR(migrate(db), ErrorCode::corruption, "not a vkb store");
+    VKB_EXPECT_ERROR(check_schema(db), ErrorCode::corruption, "not a vkb store");
+    EXPECT_EQ(texts_of(db, "SELECT sql FROM sqlite_schema"), before) << made;
+  }
+}
+
+TEST(Schema, AFileThatIsNoDatabaseIsCorruption) {
+  const TempDirectory directory;
+  write_whole_file(directory.file("db"), std::string(8192, 'x'));
+  VKB_EXPECT_ERROR(Database(directory.file("db"), Database::Mode::writer), ErrorCode::corruption,
+                   "file is not a database");
+  Database reader(directory.file("db"), Database::Mode::reader);
+  VKB_EXPECT_ERROR(check_schema(reader), ErrorCode::corruption, directory.file("db"));
+}
+
+// What a killed creation leaves is taken as if there were nothing: an empty file, a database in WAL
+// mode without tables, or a transaction that was not committed (R1).
+TEST(Schema, AHalfCreatedDatabaseIsCreatedAnew) {
+  const TempDirectory directory;
+  write_whole_file(directory.file("empty"), "");
+  Database empty(directory.file("empty"), Database::Mode::writer);
+  migrate(empty);
+  { const Database no_tables(directory.file("no_tables"), Database::Mode::writer); }
+  Database no_tables(directory.file("no_tables"), Database::Mode::writer);
+  migrate(no_tables);
+  EXPECT_NO_THROW(check_schema(no_tables));
+}
+
+TEST(Schema, R1_AKillInTheMiddleOfTheCreationLeavesNothing) {
+  const TempDirectory directory;
+  const std::string path = directory.file("db");
+  const pid_t child = ::fork();
+  if (child == 0) {
+    Database db(path, Database::Mode::writer);
+    db.execute("PRAGMA cache_size=1");  // so that pages go to the -wal before the commit
+    db.execute("BEGIN IMMEDIATE; CREATE TABLE tenant(name); CREATE TABLE record(x)");
+    for (int i = 0; i < 100; ++i) db.execute("INSERT INTO record VALUES(zeroblob(8000))");
+    ::raise(SIGKILL);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(status));
+  Database db(path, Database::Mode::writer);
+  EXPECT_EQ(schema_version(db), 0);
+  migrate(db);
+  EXPECT_NO_THROW(check_schema(db));
+  EXPECT_TRUE(db.quick_check().empty());
+}
+
+TEST(Schema, AFailureDuringTheCreationRollsAllOfItBack) {
+  const TempDirectory directory;
+  Database db(directory.file("db"), Database::Mode::writer);
+  db.execute("PRAGMA max_page_count=10");
+  VKB_EXPECT_ERROR(migrate(db), ErrorCode::io_error, "free disk space");
+  EXPECT_EQ(integer_of(db, "SELECT count(*) FROM sqlite_schema"), 0);
+  EXPECT_EQ(schema_version(db), 0);
+  db.execute("PRAGMA max_page_count=10000");
+  migrate(db);
+  EXPECT_NO_THROW(check_schema(db));
+}
+
+}  // namespace
+}  // namespace vkb

@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "storage/sqlite.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/support/temp_directory.h"
+#include "tests/support/test_data.h"
+#include "tests/support/test_database.h"
+
+namespace vkb {
+namespace {
+
+using Mode = Database::Mode;
+using Kind = Transaction::Kind;
+
+std::vector<std::string> names_in(const std::string& directory) {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(directory))
+    names.push_back(entry.path().filename());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+TEST(Statement, EveryTypeComesBack) {
+  const TempDirectory directory;
+  Database db(directory.file("db"), Mode::writer);
+  Statement all(db, "SELECT ?,?,?,?,?,?,?,?,?,?");
+  const std::string nul("a\0b", 3);
+  const std::vector<std::byte> bytes = {std::byte{0}, std::byte{255}};
+  all.bind(std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::uint64_t>::max(),
+           std::numeric_limits<std::uint32_t>::max(), nul, std::string_view(), "",
+           std::span<const std::byte>(bytes), std::span<const std::byte>(), nullptr,
+           std::optional<std::string>());
+  ASSERT_TRUE(all.step());
+  EXPECT_EQ(all.integer(0), std::numeric_limits<std::int64_t>::min());
+  EXPECT_EQ(static_cast<std::uint64_t>(all.integer(1)), std::numeric_limits<std::uint64_t>::max());
+  EXPECT_EQ(all.integer(2), 0xFFFF'FFFF);
+  EXPECT_EQ(all.text(3), nul);
+  for (const int empty : {4, 5, 7}) {
+    EXPECT_FALSE(all.is_null(empty));
+    EXPECT_EQ(all.text(empty), "");
+  }
+  EXPECT_EQ(std::vector<std::byte>(all.blob(6).begin(), all.blob(6).end()), bytes);
+  EXPECT_TRUE(all.blob(7).empty());
+  for (const int null : {8, 9}) {
+    EXPECT_TRUE(all.is_null(null));
+    EXPECT_EQ(all.optional_text(null), std::nullopt);
+  }
+  EXPECT_EQ(all.optional_text(5), "");
+  EXPECT_FALSE(all.step());
+}
+
+TEST(Statement, ComesBackFromTheCacheUnboundAndRewound) {
+  const TempDirectory directory;
+  Database db(directory.file("db"), Mode::writer);
+  constexpr std::string_view kSql = "SELECT ?1, ?2 UNION ALL SELECT 3, 4";
+  {
+    Statement first(db, kSql);
+    first.bind(1, "x");
+    ASSERT_TRUE(first.step());  // left in the middle
+  }
+  Statement again(db, kSql);
+  ASSERT_TRUE(again.step());
+  EXPECT_TRUE(again.is_null(0));
+  EXPECT_TRUE(again.is_null(1));
+}
+
+TEST(Statement, TwoOfTheSameTextDoNotDisturbEachOther) {
+  const TempDirectory directory;
+  Database db(directory.file("db"), Mode::writer);
+  for (int round = 0; round < 3; ++round) {
+    Statement a(db, "SELECT ?1 UNION ALL SELECT ?1 + 1");
+    Statement b(db, "SELECT ?1 UNION ALL SELECT ?1 + 1");
+    a.bind(10);
+    b.bind(20);
+    ASSERT_TRUE(a.step() && b.step());
+    EXPECT_EQ(a.integer(0), 10);
+    EXPECT_EQ(b.integer(0), 20);
+    ASSERT_TRUE(a.step() && b.step());
+    EXPECT_EQ(a.integer(0), 11);
+    EXPECT_EQ(b.integer(0), 21);
+  }
+}
+
+TEST(Statement, IsBoundAnewAfterRunAndRewind) {
+  const TempDirectory directory;
+  Database db(directory.file("db"), Mode::writer);
+  db.execute("CREATE TABLE t(a, b)");
+  Statement insert(db, "INSERT INTO t VALUES(?,?)");
+  for (int i = 0; i < 3; ++i) insert.bind(i, "n" + std::to_string(i)).run();
+  EXPECT_EQ(texts_of(db, "SELECT a||b FROM t ORDER BY a"),
+            (std::vector<std::string>{"0n0", "1n1", "2n2"}));
+  EXPECT_EQ(db.last_insert_rowid(), 3);
+  Statement find(db, "SELECT b FROM t WHERE a=?");
+  for (int i = 2; i >= 0; --i) {
+    find.bind(i);
+    ASSERT_TRUE(find.step());
+    EXPECT_EQ(find.text(0), "n" + std::to_string(i));
+    find.rewind();
+  }
+  Statement(db, "DELETE FROM t WHERE a>?").bind(0).run();
+  EXPECT_EQ(db.changes(), 2);
+}
+
+TEST(Statement, SurvivesAChangeOfTheSchemaAndItsOwnErrors) {
+  const TempDirectory directory;
+  Database db(directory.file("db"), Mode::writer);
+  db.execute("CREATE TABLE t(a UNIQUE)");
+  constexpr std::string_view kInsert = "INSERT INTO t(a) VALUES(?)";
+  Statement(db, kInsert).bind(1).run();
+  VKB_EXPECT_ERROR(Statement(db, kInsert).bind(1).run(), ErrorCode::io_error, "UNIQUE");
+  db.execute("ALTER TABLE t ADD COLUMN b DEFAULT 5");
+  Statement(db, kInsert).bind(2).run();
+  EXPECT_EQ(integer_of(db, "SELECT sum(a)+sum(b) FROM t"), 13);
+}
+
+TEST(Database, R1_TheWriterIsDurable) {
+  const TempDirectory directory;
+  for (int open = 0; open < 2; ++open) {
+    Database db(directory.file("db"), Mode::writer);
+    if (open == 0) db.execute("CREATE TABLE t(a)");
+    EXPECT_EQ(text_of(db, "PRAGMA journal_mode"), "wal");
+    EXPECT_EQ(integer_of(db, "PRAGMA synchronous"), 2);  // FULL
+    EXPECT_EQ(integer_of(db, "PRAGMA auto_vacuum"), 2);  // INCREMENTAL
+    EXPECT_EQ(integer_of(db, "PRAGMA page_size"), 8192);
+  }
+}
+
+TEST(Database, ErrorsNameTheFileAndHaveTheRightCode) {
+  const TempDirectory directory;
+  const std::string path = directory.file("db");
+  VKB_EXPECT_ERROR(Database(path, Mode::reader), ErrorCode::io_error, path + ": cannot open");
+  VKB_EXPECT_ERROR(Database(directory.file("no/db"), Mode::writer), ErrorCode::io_error, "no/db");
+  VKB_EXPECT_ERROR(Database(directory.path(), Mode::writer), ErrorCode::io_error, directory.path());
+  EXPECT_TRUE(names_in(directory.path()).empty());
+  Database db(path, Mode::writer);
+  VKB_EXPECT_ERROR(db.execute("SELEC"), ErrorCode::io_error, "syntax error");
+  VKB_EXPECT_ERROR(Statement(db, "SELECT * FROM missing"), ErrorCode::io_error, "no such table");
+  VKB_EXPECT_ERROR(Statement(db, "SELECT zeroblob(2147483647)").run(), ErrorCode::invalid_argument,
+                   "too big");
+}
+
+TEST(Database, ASecondWriterIsBusy) {
+  const TempDirectory directory;
+  Database one(directory.file("db"), Mode::writer);
+  Database two(directory.file("db"), Mode::writer);
+  two.execute("PRAGMA busy_timeout=0");
+  one.execute("CREATE TABLE t(a)");
+  {
+    Transaction holds(one, Kind::write);
+    VKB_EXPECT_ERROR(Transaction(two, Kind::write), ErrorCode::busy, "locked");
+    VKB_EXPECT_ERROR(two.execute("INSERT INTO t VALUES(1)"), ErrorCode::busy, "locked");
+  }
+  two.execute("INSERT INTO t VALUES(1)");
+  EXPECT_EQ(integer_of(one, "SELECT count(*) FROM t"), 1);
+}
+
+TEST(Database, AFullDiskIsAnIoErrorAndTheTransactionIsGone) {
+  const TempDirectory directory;
+  Database db(directory.file("db"), Mode::writer);
+  db.execute("CREATE TABLE t(a); INSERT INTO t VALUES(1); PRAGMA max_page_count=20");
+  const auto fill = [&] {
+    Transaction transaction(db, Kind::write);
+    Statement insert(db, "INSERT INTO t VALUES(zeroblob(?))");
+    for (int i = 0; i < 100; ++i) insert.bind(8000).run();
+    transaction.commit();
+  };
+  VKB_EXPECT_ERROR(fill(), ErrorCode::io_error, "free disk space and try again");
+  EXPECT_EQ(integer_of(db, "SELECT count(*) FROM t"), 1);
+  db.execute("PRAGMA max_page_count=1000");
+  fill();
+  EXPECT_EQ(integer_of(db, "SELECT count(*) FROM t"), 101);
+}
+
+TEST(Transaction, IsRolledBackUnlessCommitted) {
+  const TempDirectory directory;
+  Database db(directory.file("db"), Mode::writer);
+  db.execute("CREATE TABLE t(a)");
+  { const Transaction left(db, Kind::write); }
+  const auto throws = [&] {
+    Transaction transaction(db, Kind::write);
+    db.execute("INSERT INTO t VALUES(1); CREATE TABLE u(a)");
+    Statement open(db, "SELECT a FROM t");  // still being read when the exception passes
+    open.step();
+    throw Error(ErrorCode::not_found, "mine");
+  };
+  VKB_EXPECT_ERROR(throws(), ErrorCode::not_found, "mine");
+  EXPECT_EQ(integer_of(db, "SELECT count(*) FROM t"), 0);
+  EXPECT_EQ(integer_of(db, "SELECT count(*) FROM sqlite_schema WHERE name='u'"), 0);
+  {
+    Transaction transaction(db, Kind::write);
+    db.execute("INSERT INTO t VALUES(2)");
+    transaction.commit();
+  }
+  EXPECT_EQ(integer_of(db, "SELECT a FROM t"), 2);
+}
+
+TEST(Transaction, AReadTransactionKeepsItsView) {
+  const TempDirectory directory;
+  Database writer(directory.file("db"), Mode::writer);
+  writer.execute("CREATE TABLE t(a)");
+  Database reader(directory.file("db"), Mode::reader);
+  {
+    Transaction transaction(reader, Kind::read);
+    EXPECT_EQ(integer_of(reader, "SELECT count(*) FROM t"), 0);
+    writer.execute("INSERT INTO t VALUES(1)");
+    EXPECT_EQ(integer_of(reader, "SELECT count(*) FROM t"), 0);
+  }
+  EXPECT_EQ(integer_of(reader, "SELECT count(*) FROM t"), 1);
+}
+
+TEST(Database, R6_ReadersCannotWrite) {
+  const TempDirectory directory;
+  Database writer(directory.file("db"), Mode::writer);
+  writer.execute("CREATE TABLE t(a)");
+  Database reader(directory.file("db"), Mode::reader);
+  EXPECT_EQ(integer_of(reader, "PRAGMA query_only"), 1);
+  for (const char* sql : {"INSERT INTO t VALUES(1)", "CREATE TABLE u(a)", "DROP TABLE t"})
+    VKB_EXPECT_ERROR(reader.execute(sql), ErrorCode::io_error, "readonly");
+}
+
+TEST(Database, R6_ReadersNeverCheckpointNotEvenTheLastToClose) {
+  const TempDirectory directory;
+  const std::string path = directory.file("db");
+  {
+    Database reader(path, Mode::copy);  // an empty file to open
+    reader.execute("PRAGMA journal_mode=WAL; CREATE TABLE t(a)");
+  }
+  auto reader = std::make_unique<Database>(path, Mode::reader);
+  EXPECT_EQ(integer_of(*reader, "SELECT count(*) FROM t"), 0);
+  {
+    Database writer(path, Mode::writer);
+    writer.execute("INSERT INTO t VALUES(1)");
+  }  // not the last connection: leaves the log as it is
+  const std::string main_file = read_whole_file(path);
+  const std::string log = read_whole_file(path + "-wal");
+  ASSERT_FALSE(log.empty());
+  EXPECT_EQ(integer_of(*reader, "SELECT count(*) FROM t"), 1);
+  EXPECT_EQ(integer_of(*reader, "PRAGMA wal_autocheckpoint"), 0);
+  reader.reset();
+  EXPECT_EQ(read_whole_file(path), main_file);
+  EXPECT_EQ(read_whole_file(path + "-wal"), log);
+  Database again(path, Mode::reader);  // recovers its index from the log alone
+  EXPECT_EQ(integer_of(again, "SELECT count(*) FROM t"), 1);
+}
+
+TEST(Database, AFrozenFileIsReadWithoutAnyFileBesideIt) {
+  const TempDirectory directory;
+  const std::string path = directory.file("a%41?b#c");
+  {
+    Database writer(path, Mode::writer);
+    writer.execute("CREATE TABLE t(a); INSERT INTO t VALUES(1)");
+  }
+  ASSERT_EQ(names_in(directory.path()), std::vector<std::string>{"a%41?b#c"});
+  Database frozen(path, Mode::frozen);
+  EXPECT_EQ(integer_of(frozen, "SELECT count(*) FROM t"), 1);
+  EXPECT_TRUE(frozen.quick_check().empty());
+  VKB_EXPECT_ERROR(frozen.execute("INSERT INTO t VALUES(2)"), ErrorCode::io_error, "readonly");
+  EXPECT_EQ(names_in(directory.path()), std::vector<std::string>{"a%41?b#c"});
+}
+
+TEST(Database, ACheckpointEmptiesTheLogUnlessAReaderNeedsIt) {
+  const TempDirectory directory;
+  const std::string path = directory.file("db");
+  Database writer(path, Mode::writer);
+  writer.execute("CREATE TABLE t(a); INSERT INTO t VALUES(1)");
+  Database reader(path, Mode::reader);
+  {
+    Transaction transaction(reader, Kind::read);
+    integer_of(reader, "SELECT count(*) FROM t");
+    writer.execute("INSERT INTO t VALUES(2)");
+    writer.checkpoint(false);
+    writer.checkpoint(true);
+    EXPECT_GT(std::filesystem::file_size(path + "-wal"), 0u);
+    EXPECT_EQ(integer_of(reader, "SELECT count(*) FROM t"), 1);
+  }
+  writer.checkpoint(true);
+  EXPECT_EQ(std::filesystem::file_size(path + "-wal"), 0u);
+  EXPECT_EQ(integer_of(reader, "SELECT count(*) FROM t"), 2);
+}
+
+// A database of some hundred pages of which every row is in the main file.
+void make_large(const std::string& path) {
+  Database db(path, Mode::writer);
+  db.execute("CREATE TABLE t(a INTEGER PRIMARY KEY, b TEXT); CREATE INDEX t_b ON t(b)");
+  Transaction transaction(db, Kind::write);
+  Statement insert(db, "INSERT INTO t(b) VALUES(?)");
+  for (int i = 0; i < 3000; ++i) insert.bind(std::string(300, 'x') + std::to_string(i)).run();
+  transaction.commit();
+}
+
+TEST(Database, QuickCheckFindsADamagedPage) {
+  const TempDirectory directory;
+  const std::string path = directory.file("db");
+  make_large(path);
+  const std::string sound = read_whole_file(path);
+  const std::size_t pages = sound.size() / 8192;
+  ASSERT_GT(pages, 100u);
+  {
+    Database db(path, Mode::reader);
+    EXPECT_TRUE(db.quick_check().empty());
+  }
+  for (const std::size_t page : {pages / 4, pages / 2, pages - 1}) {
+    std::string damaged = sound;
+    damaged.replace(page * 8192, 8192, std::string(8192, '\xA5'));
+    write_whole_file(path, damaged);
+    Database db(path, Mode::reader);
+    EXPECT_FALSE(db.quick_check().empty()) << page;
+  }
+}
+
+// Damage that keeps SQLite from reading the schema at all is a finding too: `vkb check` must
+// report, not end with an error.
+TEST(Database, QuickCheckReportsADamagedSchema) {
+  const TempDirectory directory;
+  const std::string path = directory.file("db");
+  make_large(path);
+  std::string damaged = read_whole_file(path);
+  damaged.replace(100, 8092, std::string(8092, '\xA5'));
+  write_whole_file(path, damaged);
+  Database db(path, Mode::copy);
+  const std::vector<std::string> findings = db.quick_check();
+  ASSERT_FALSE(findings.empty());
+  EXPECT_NE(findings[0].find("malformed"), std::string::npos) << findings[0];
+}
+
+TEST(Database, ReadingADamagedPageIsCorruption) {
+  const TempDirectory directory;
+  const std::string path = directory.file("db");
+  make_large(path);
+  std::string damaged = read_whole_file(path);
+  for (std::size_t at = 8192 * 3; at < damaged.size(); at += 8192)
+    damaged.replace(at, 8192, std::string(8192, '\xA5'));
+  write_whole_file(path, damaged);
+  Database db(path, Mode::reader);
+  VKB_EXPECT_ERROR(integer_of(db, "SELECT sum(length(b)) FROM t"), ErrorCode::corruption,
+                   "run `vkb check`, or restore a backup");
+}
+
+TEST(Database, ACopyHoldsWhatTheTransactionSees) {
+  const TempDirectory directory;
+  Database writer(directory.file("db"), Mode::writer);
+  writer.execute("CREATE TABLE t(a); INSERT INTO t VALUES(1)");
+  Database reader(directory.file("db"), Mode::reader);
+  Transaction transaction(reader, Kind::read);
+  integer_of(reader, "SELECT count(*) FROM t");
+  writer.execute("INSERT INTO t VALUES(2)");
+  reader.copy_to(directory.file("copy"));
+  Database copy(directory.file("copy"), Mode::reader);
+  EXPECT_EQ(integer_of(copy, "SELECT count(*) FROM t"), 1);
+  EXPECT_TRUE(copy.quick_check().empty());
+  EXPECT_EQ(text_of(copy, "PRAGMA journal_mode"), "wal");
+  VKB_EXPECT_ERROR(reader.copy_to(directory.file("no/copy")), ErrorCode::io_error, "no/copy");
+}
+
+TEST(Database, ACopyIsConsistentWhileAWriterGoesOn) {
+  const TempDirectory directory;
+  const std::string path = directory.file("db");
+  make_large(path);
+  Database reader(path, Mode::reader);
+  std::atomic<bool> stop = false;
+  std::atomic<int> commits = 0;
+  std::thread writing([&] {
+    Database writer(path, Mode::writer);
+    writer.execute("PRAGMA synchronous=OFF; PRAGMA wal_autocheckpoint=50");
+    while (!stop) {
+      Transaction transaction(writer, Kind::write);
+      // Every transaction leaves two rows for each c, in pages far apart.
+      writer.execute(
+          "UPDATE t SET b='c' || (SELECT count(*) FROM t) WHERE a IN (1, 3000);"
+          "INSERT INTO t(b) VALUES(hex(randomblob(200)))");
+      transaction.commit();
+      ++commits;
+    }
+  });
+  for (int round = 0; round < 5; ++round) {
+    const int before = commits;
+    while (commits == before) std::this_thread::yield();
+    const std::string target = directory.file("copy" + std::to_string(round));
+    reader.copy_to(target);
+    Database copy(target, Mode::reader);
+    EXPECT_TRUE(copy.quick_check().empty());
+    EXPECT_EQ(integer_of(copy, "SELECT count(DISTINCT b) FROM t WHERE a IN (1, 3000)"), 1);
+    EXPECT_EQ(text_of(copy, "SELECT b FROM t WHERE a=1"),
+              "c" + std::to_string(integer_of(copy, "SELECT count(*)-1 FROM t")));
+  }
+  stop = true;
+  writing.join();
+}
+
+}  // namespace
+}  // namespace vkb

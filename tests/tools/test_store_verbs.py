@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: Apache-2.0
+"""count, collections, info, compact, check, repair, backup, restore, bench."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from support.cli import is_one_error_line, lines, record, write_npy
+
+COUNT = 300
+
+
+@pytest.fixture
+def store(vkb, store_dir):
+    """A compacted collection: one segment."""
+    vkb("add", "--jsonl", "-", "--path", store_dir, "--collection", "notes",
+        input=lines(map(record, range(COUNT))))  # fmt: skip
+    vkb("compact", "--path", store_dir)
+    return store_dir
+
+
+@pytest.fixture
+def ask(vkb, store):
+    def run(*arguments, **options):
+        return json.loads(vkb(*arguments, "--path", store, "--json", **options).stdout)
+
+    return run
+
+
+def test_count_and_collections(vkb, store, ask):
+    assert ask("count") == {"collection": "notes", "count": COUNT}
+    vkb("add", "--jsonl", "-", "--path", store, "--collection", "others", "--space", "ip",
+        "--model", "m", input=lines([record(1, dim=3)]))  # fmt: skip
+    assert ask("collections") == {
+        "collections": [
+            {"name": "notes", "rows": COUNT, "dim": 8, "space": "cosine", "model": None},
+            {"name": "others", "rows": 1, "dim": 3, "space": "ip", "model": "m"},
+        ]
+    }
+    text = vkb("collections", "--path", store).stdout
+    assert "notes  300 records  dim 8  cosine\n" in text
+
+
+def test_count_touches_no_segment(vkb, store):
+    for path in (store / "segments").iterdir():
+        path.unlink()
+    assert vkb("count", "--path", store).stdout == f"{COUNT}\n"
+
+
+def test_info(vkb, store, ask):
+    info = ask("info")
+    assert info["collection"] == "notes"
+    assert (info["rows"], info["dim"], info["space"]) == (COUNT, 8, "cosine")
+    assert info["unsealed"] == 0 and info["tombstones"] == 0
+    (segment,) = info["segments"]
+    assert segment["rows"] == COUNT
+    assert segment["bytes"] == os.path.getsize(store / "segments" / segment["file"])
+    assert 0 <= info["resident_bytes"] == segment["resident_bytes"] <= segment["bytes"]
+    kinds = info["bytes_by_kind"]
+    assert kinds["vectors"] == segment["sections"]["vectors"] >= COUNT * 8 * 4
+    assert sum(kinds.values()) == info["store"]["database_bytes"] + info["store"]["segment_bytes"]
+    assert info["store"]["path"] == str(store)
+    text = vkb("info", "--path", store).stdout
+    assert "vectors" in text and "resident" in text
+
+
+def test_compact_gives_disk_back(vkb, store, ask):
+    vkb("delete", "--where", '{"even": true}', "--path", store)
+    assert ask("info")["tombstones"] == COUNT // 2
+    done = ask("compact")
+    assert done["segments_after"] == 1
+    info = ask("info")
+    assert info["tombstones"] == 0
+    assert info["segments"][0]["rows"] == COUNT // 2
+    assert "segments" in vkb("compact", "--path", store).stdout
+
+
+def test_check_of_a_sound_store(vkb, store, ask):
+    quick = ask("check")
+    assert quick["ok"] and not quick["deep"] and quick["problems"] == []
+    deep = ask("check", "--deep")
+    assert deep["ok"] and deep["deep"] and deep["records"] == COUNT and deep["bytes"] > 0
+    assert vkb("check", "--path", store).stdout.startswith("ok: 1 segments, 300 records")
+
+
+def flip_byte(path, offset):
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 0xFF
+    path.write_bytes(data)
+
+
+def test_check_lists_damage_and_exits_with_1(vkb, store):
+    (segment,) = (store / "segments").iterdir()
+    flip_byte(segment, 10)  # in the header
+    for flags in ([], ["--deep"]):
+        done = vkb("check", *flags, "--path", store, "--json", check=False)
+        assert done.returncode == 1
+        found = json.loads(done.stdout)
+        assert not found["ok"]
+        assert any(segment.name in p["object"] + p["message"] for p in found["problems"])
+    done = vkb("check", "--path", store, check=False)
+    assert done.returncode == 1
+    assert segment.name in done.stdout and "damaged: " in done.stdout
+
+
+def test_check_of_a_damaged_database(vkb, store):
+    with open(store / "vkb.sqlite3", "r+b") as database:
+        database.write(b"not a database at all")
+    done = vkb("check", "--path", store, "--json", check=False)
+    assert done.returncode == 1
+    assert not json.loads(done.stdout)["ok"]
+
+
+def test_repair_of_a_sound_store_has_nothing_to_do(vkb, store, ask):
+    assert ask("repair") == {"ok": True, "found": [], "problems": []}
+    assert "nothing to repair" in vkb("repair", "--path", store).stdout
+
+
+def test_repair_rebuilds_what_is_not_the_truth(vkb, store, ask):
+    """R9: a broken cache never costs data."""
+    before = vkb("export", "--jsonl", "-", "--path", store).stdout
+    sections = ask("info")["segments"][0]["sections"]
+    (segment,) = (store / "segments").iterdir()
+    # The codes are found by their size: the section before last that is not the vectors'. Damage is
+    # set at the end of the file, which is the last section's, and never the vectors.
+    assert list(sections)[0] != "codes_int8"
+    damaged = None
+    for offset in range(4096, segment.stat().st_size, 4096):
+        content = segment.read_bytes()
+        flip_byte(segment, offset)
+        found = json.loads(vkb("check", "--deep", "--path", store, "--json", check=False).stdout)
+        if any(problem["repairable"] for problem in found["problems"]):
+            damaged = found
+            break
+        segment.write_bytes(content)
+    assert damaged is not None
+    done = vkb("repair", "--path", store, "--json")
+    report = json.loads(done.stdout)
+    assert report["ok"] and report["found"] and report["problems"] == []
+    assert ask("check", "--deep")["ok"]
+    assert vkb("export", "--jsonl", "-", "--path", store).stdout == before
+
+
+def test_backup_and_restore(vkb, store, tmp_path):
+    lines_before = vkb("export", "--jsonl", "-", "--path", store).stdout
+    backup = tmp_path / "backup"
+    done = json.loads(vkb("backup", backup, "--path", store, "--json").stdout)
+    assert done["backup"] == str(backup) and done["bytes"] > 0
+    vkb("delete", "--id", "n1", "--path", store)
+
+    target = tmp_path / "new" / "place"
+    done = json.loads(vkb("restore", backup, "--path", target, "--json").stdout)
+    assert done["restored"] == str(target)
+    assert vkb("export", "--jsonl", "-", "--path", target).stdout == lines_before
+    assert vkb("count", "--path", store).stdout == f"{COUNT - 1}\n"
+    assert sorted(path.name for path in target.parent.iterdir()) == ["place"]
+
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    vkb("restore", backup, "--path", f"{empty}/")
+    assert vkb("count", "--path", empty).stdout == f"{COUNT}\n"
+
+
+def test_backup_and_restore_refuse_what_is_there(vkb, store, tmp_path):
+    backup = tmp_path / "backup"
+    vkb("backup", backup, "--path", store)
+    for arguments in (["backup", backup], ["restore", backup]):
+        done = vkb(*arguments, "--path", store, check=False)
+        assert done.returncode == 1
+        assert is_one_error_line(done.stderr)
+        assert "empty" in done.stderr
+    assert vkb("count", "--path", store).stdout == f"{COUNT}\n"
+    done = vkb("restore", tmp_path / "none", "--path", tmp_path / "x", check=False)
+    assert done.returncode == 1
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_damaged_backup_is_not_restored(vkb, store, tmp_path):
+    backup = tmp_path / "backup"
+    vkb("backup", backup, "--path", store)
+    (segment,) = (backup / "segments").iterdir()
+    content = bytearray(segment.read_bytes())
+    segment.unlink()  # a hard link: the store's own file must stay as it is
+    content[-1] ^= 0xFF  # in the last section, or its padding
+    content[4096] ^= 0xFF  # in the first section
+    segment.write_bytes(content)
+    target = tmp_path / "target"
+    done = vkb("restore", backup, "--path", target, check=False)
+    assert done.returncode == 1
+    assert is_one_error_line(done.stderr)
+    assert "nothing was restored" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("target")) == []
+
+
+# bench
+
+
+@pytest.fixture
+def queries(tmp_path):
+    rows = [record(i)["embedding"] for i in range(20)]
+    return write_npy(tmp_path / "q.npy", (20, 8), "<f4", sum(rows, []))
+
+
+def true_rows(vkb, store, queries, k=10, where=None):
+    """Row numbers in insertion order, by exact search."""
+    flags = ["--where", where] if where else []
+    found = json.loads(
+        vkb("query", "--vector-file", queries, "-k", k, "--exact", "--path", store, "--json", *flags)
+        .stdout
+    )  # fmt: skip
+    return [[int(name[1:]) for name in ids] for ids in found["ids"]]
+
+
+@pytest.mark.parametrize("dtype", ["<i4", "<i8"])
+def test_bench_query(vkb, store, ask, queries, tmp_path, dtype):
+    rows = true_rows(vkb, store, queries, 12)
+    truth = write_npy(tmp_path / "gt.npy", (20, 12), dtype, sum(rows, []))
+    found = ask("bench", "query", "--queries", queries, "--truth", truth, "--ef", "16,200")
+    assert [result["ef"] for result in found["results"]] == [16, 200]
+    for result in found["results"]:
+        assert set(result) == {
+            "ef", "recall", "p50_us", "p95_us", "p99_us", "mean_us", "qps", "resident_bytes"
+        }  # fmt: skip
+        assert 0 < result["p50_us"] <= result["p95_us"] <= result["p99_us"]
+        assert result["qps"] > 0 and result["resident_bytes"] > 0
+    assert found["results"][1]["recall"] >= 0.95
+    # Wrong by construction: the rows of other queries.
+    wrong = write_npy(tmp_path / "wrong.npy", (20, 12), dtype, [299] * 240)
+    low = ask("bench", "query", "--queries", queries, "--truth", wrong, "--ef", "200")
+    assert low["results"][0]["recall"] < 0.5
+
+
+def test_bench_query_with_filter_threads_and_padded_truth(vkb, store, ask, queries, tmp_path):
+    where = '{"half": {"$lt": 2}}'  # four records
+    rows = true_rows(vkb, store, queries, 10, where)
+    assert all(len(row) == 4 for row in rows)
+    truth = write_npy(tmp_path / "gt.npy", (20, 10), "<i8", sum((r + [-1] * 6 for r in rows), []))
+    found = ask("bench", "query", "--queries", queries, "--truth", truth, "--where", where,
+                "--threads", 3)  # fmt: skip
+    assert found["results"][0]["recall"] == 1
+    assert found["threads"] == 3
+
+
+def test_bench_query_without_truth_and_for_people(vkb, store, ask, queries):
+    (result,) = ask("bench", "query", "--queries", queries)["results"]
+    assert result["recall"] is None and result["ef"] == ask("info")["ef_search"]
+    text = vkb("bench", "query", "--queries", queries, "--path", store).stdout
+    assert "recall" in text and "p99 us" in text
+
+
+def test_bench_query_refuses_what_does_not_fit(vkb, store, queries, tmp_path):
+    few = write_npy(tmp_path / "few.npy", (19, 10), "<i8", [0] * 190)
+    narrow = write_npy(tmp_path / "narrow.npy", (20, 9), "<i8", [0] * 180)
+    beyond = write_npy(tmp_path / "beyond.npy", (20, 10), "<i8", [COUNT] * 200)
+    other = write_npy(tmp_path / "other.npy", (2, 3), "<f4", range(6))
+    for flags in (
+        ["--queries", queries, "--truth", few],
+        ["--queries", queries, "--truth", narrow],
+        ["--queries", queries, "--truth", beyond],
+        ["--queries", queries, "--truth", queries],
+        ["--queries", other],
+        ["--queries", tmp_path / "none.npy"],
+    ):
+        done = vkb("bench", "query", *flags, "--path", store, check=False)
+        assert done.returncode == 1
+        assert is_one_error_line(done.stderr), done.stderr
+
+
+def test_bench_open(vkb, store, ask):
+    found = ask("bench", "open", "--runs", 2)
+    assert found["rows"] == COUNT
+    for cache in ("warm", "cold"):
+        if found[cache] is None:
+            continue  # not permitted here
+        assert found[cache]["runs"] == 2
+        for key in ("open_ms", "first_answer_ms", "process_ms"):
+            values = found[cache][key]
+            assert 0 < values["min"] <= values["p50"] <= values["max"]
+    text = vkb("bench", "open", "--runs", 1, "--no-cold", "--path", store).stdout
+    assert "warm" in text and "cold" not in text

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+
+#include "tools/cli.h"
+#include "tools/json_text.h"
+#include "tools/jsonl.h"
+
+namespace vkb {
+namespace {
+
+struct ExportFlags {
+  std::string jsonl;
+};
+
+[[noreturn]] void fail(const std::string& file, const std::string& what) {
+  throw Error(ErrorCode::io_error, file + ": " + what + ": " + std::strerror(errno));
+}
+
+// A file that appears under its name only when it is complete and on disk.
+class ExportFile {
+ public:
+  explicit ExportFile(const std::string& file)
+      : file_(file), temporary_(file + ".tmp-" + std::to_string(getpid())) {
+    fd_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd_ < 0) fail(temporary_, "cannot make this file");
+  }
+  ~ExportFile() {
+    if (fd_ >= 0) close(fd_);
+    if (!published_) unlink(temporary_.c_str());
+  }
+  ExportFile(const ExportFile&) = delete;
+  ExportFile& operator=(const ExportFile&) = delete;
+
+  int fd() const noexcept { return fd_; }
+  void publish() {
+    if (fsync(fd_) != 0) fail(temporary_, "cannot write it to disk");
+    if (std::rename(temporary_.c_str(), file_.c_str()) != 0) fail(file_, "cannot rename to it");
+    published_ = true;
+  }
+
+ private:
+  std::string file_;
+  std::string temporary_;
+  int fd_ = -1;
+  bool published_ = false;
+};
+
+// Writes every record; returns how many, fewer than all when a signal asked to stop.
+std::uint64_t write_records(const Collection& collection, Output& out, ProgressPrinter& progress) {
+  const Include all{.embeddings = true, .uris = true};
+  const std::uint64_t total = collection.count();
+  std::uint64_t written = 0;
+  collection.for_each(all, [&](Record&& record) {
+    if (!progress.update("export", written, total)) return false;
+    out.write(format_record_line(record) + "\n");
+    ++written;
+    return true;
+  });
+  out.flush();
+  progress.clear();
+  return written;
+}
+
+int run_export(const ExportFlags& flags, Context& context) {
+  const Store store = context.open_to_read();
+  const Collection collection = context.open_collection(store);
+  ProgressPrinter progress(context.quiet, "records");
+  if (flags.jsonl == "-") {
+    if (context.json) throw UsageError("export: --json needs a FILE for the lines, not -");
+    write_records(collection, context.out(), progress);
+    return progress.stopped() ? context.stopped("the lines written are whole, but not all")
+                              : kExitDone;
+  }
+  ExportFile file(flags.jsonl);
+  Output out(file.fd(), flags.jsonl);
+  const std::uint64_t written = write_records(collection, out, progress);
+  if (progress.stopped()) {
+    return context.stopped("nothing was exported; repeat the command");
+  }
+  file.publish();
+  const std::string name = collection.info().name;
+  context.out().write(context.json ? "{\"collection\":" + json_string(name) +
+                                         ",\"exported\":" + std::to_string(written) +
+                                         ",\"file\":" + json_string(flags.jsonl) + "}\n"
+                                   : "exported " + with_commas(written) + " records of " + name +
+                                         " to " + flags.jsonl + "\n");
+  return kExitDone;
+}
+
+}  // namespace
+
+void register_export(CLI::App& app, Context& context) {
+  const auto flags = std::make_shared<ExportFlags>();
+  CLI::App* verb = app.add_subcommand("export", "Write all records as JSON lines");
+  verb->add_option("--jsonl", flags->jsonl, "The file to write; - is stdout")
+      ->required()
+      ->type_name("FILE|-");
+  verb->footer(
+      "The lines are those `vkb add` reads, embeddings bit for bit. A FILE appears when it is "
+      "complete.\n"
+      "Example:\n"
+      "  vkb export --jsonl notes.jsonl --collection notes");
+  verb->callback([flags, &context] {
+    context.run = [flags, &context] { return run_export(*flags, context); };
+  });
+}
+
+}  // namespace vkb
