@@ -197,7 +197,10 @@ void Collection::modify(const Changes& changes) {
       row.name = *changes.name;
     }
     if (changes.metadata) row.metadata = to_json(*changes.metadata);
-    if (changes.ef_search) row.ef_search = *changes.ef_search;
+    if (changes.ef_search) {
+      check_ef_search(*changes.ef_search);
+      row.ef_search = *changes.ef_search;
+    }
     if (changes.model) row.model = changes.model;
     update_collection(db, row);
   });
@@ -206,8 +209,7 @@ void Collection::modify(const Changes& changes) {
 bool Collection::compact(const ProgressFunction& progress) {
   const std::scoped_lock reshape(open_->reshape_mutex);
   const OpenStore::WriterHold hold(*store_);
-  while (seal(*store_, *open_)) {
-  }
+  seal(*store_, *open_);
   CollectionRow row;
   std::shared_ptr<const Snapshot> snapshot;
   store_->read([&](Database& db) {

@@ -124,6 +124,11 @@ Merger::Merger(OpenStore& store, OpenCollection& collection, const CollectionRow
 Merger::~Merger() = default;
 
 void Merger::add(const SegmentView& input) {
+  // Damage in what nothing can rebuild must not get a new, matching checksum (R9).
+  for (const SectionEntry& section : input.segment->sections()) {
+    const auto kind = static_cast<SectionKind>(section.kind);
+    if (kind == SectionKind::vectors || kind == SectionKind::row_ids) input.segment->verify(section);
+  }
   const auto number = static_cast<std::uint32_t>(inputs_.size());
   inputs_.push_back(input);
   const Segment& segment = *input.segment;
@@ -307,8 +312,9 @@ std::vector<std::size_t> choose_merge(std::span<const SegmentView> segments) {
     const SegmentView& view = segments[i];
     if (view.dead_count * kMergeDeadShare > view.row.row_count) chosen.push_back(i);
   }
-  // Size tiers: the smallest segments, as long as the next is no larger than all before it
-  // together. A row is so rewritten a logarithmic number of times.
+  // Size tiers: the smallest segments, as long as the next is no larger than twice all before it
+  // together. A merge so makes each row's segment at least half as large again, and a row is
+  // rewritten a logarithmic number of times.
   std::vector<std::size_t> by_size(segments.size());
   std::iota(by_size.begin(), by_size.end(), std::size_t{0});
   std::stable_sort(by_size.begin(), by_size.end(), [&](std::size_t a, std::size_t b) {
@@ -318,7 +324,7 @@ std::vector<std::size_t> choose_merge(std::span<const SegmentView> segments) {
   std::size_t run = 0;
   for (std::size_t i = 0; i < by_size.size(); ++i) {
     const std::uint64_t rows = segments[by_size[i]].live_count();
-    if (i > 0 && rows > sum) break;
+    if (i > 0 && rows > 2 * sum) break;
     sum += rows;
     run = i + 1;
   }
@@ -334,6 +340,7 @@ std::vector<std::size_t> choose_merge(std::span<const SegmentView> segments) {
 void maintain_collection(OpenStore& store, OpenCollection& collection) {
   const std::unique_lock reshape(collection.reshape_mutex, std::try_to_lock);
   if (!reshape) return;  // a load or compaction is at work and leaves things in order
+  std::optional<OpenStore::WriterHold> hold;
   while (!store.closing()) {
     CollectionRow row;
     std::shared_ptr<const Snapshot> snapshot;
@@ -342,13 +349,18 @@ void maintain_collection(OpenStore& store, OpenCollection& collection) {
       snapshot = collection.snapshot(db, row);
       return count_log(db, collection.collection_id);
     });
+    const std::vector<std::size_t> chosen = choose_merge(snapshot->segments);
+    if (log_entries < kSealRows && chosen.empty()) return;
+    if (!hold) {
+      // Another process may have been the writer since the look above, and would take a file that
+      // is not named yet for an orphan. From here on none can be.
+      hold.emplace(store);
+      continue;
+    }
     if (log_entries >= kSealRows) {
       seal(store, collection);
       continue;
     }
-    const std::vector<std::size_t> chosen = choose_merge(snapshot->segments);
-    if (chosen.empty()) return;
-    const OpenStore::WriterHold hold(store);
     std::uint64_t expected = 0;
     for (const std::size_t i : chosen) expected += snapshot->segments[i].live_count();
     Merger merger(store, collection, row, expected);

@@ -71,8 +71,8 @@ class Merger {
   ThreadPool pool_;  // last: its threads use the members above
 };
 
-// Moves the log's live vectors into a flat segment. The caller holds reshape_mutex. Returns false
-// when the log was empty.
+// Moves the log's live vectors into a flat segment. The caller holds reshape_mutex and a
+// WriterHold. Returns false when the log was empty.
 bool seal(OpenStore& store, OpenCollection& collection);
 
 // Which segments are worth merging now, as positions in `segments`; none is a usual answer.

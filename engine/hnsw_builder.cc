@@ -5,7 +5,7 @@
 #include <atomic>
 #include <cmath>
 #include <mutex>
-#include <ranges>
+#include <optional>
 #include <shared_mutex>
 #include <string>
 
@@ -165,6 +165,7 @@ class HnswBuilder::Impl {
                             : index_->get_linklist(node, static_cast<int>(level));
     return {list + 1, index_->getListCount(list)};
   }
+  std::optional<std::uint32_t> host_for(std::uint32_t node, const std::vector<bool>& reached) const;
   void connect_unreached();
   std::vector<std::uint32_t> breadth_first_nodes() const;
   void export_links0(const std::vector<std::uint32_t>& nodes, Graph& graph) const;
@@ -173,9 +174,30 @@ class HnswBuilder::Impl {
   std::shared_mutex entry_point_mutex_;
 };
 
-// hnswlib prunes a full list without asking whether a neighbour keeps another way in; on
-// 545,177 embeddings it left 3,081 nodes that no list names. Gives each such node a place in the
-// list of one of its own neighbours, where a search that is near will find it.
+// The nearest reached node with room in its list, among the neighbours of `node` and theirs.
+std::optional<std::uint32_t> HnswBuilder::Impl::host_for(std::uint32_t node,
+                                                         const std::vector<bool>& reached) const {
+  std::optional<std::uint32_t> nearest;
+  float nearest_distance = 0;
+  const auto consider = [&](std::uint32_t host) {
+    if (!reached[host] || neighbours(host, 0).size() >= index_->maxM0_) return;
+    const float distance =
+        index_->fstdistfunc_(index_->getDataByInternalId(node), index_->getDataByInternalId(host),
+                             index_->dist_func_param_);
+    if (nearest.has_value() && distance >= nearest_distance) return;
+    nearest = host;
+    nearest_distance = distance;
+  };
+  for (const std::uint32_t neighbour : neighbours(node, 0)) {
+    consider(neighbour);
+    std::ranges::for_each(neighbours(neighbour, 0), consider);
+  }
+  return nearest;
+}
+
+// hnswlib prunes a full list without asking whether a neighbour keeps another way in: of 545,177
+// embeddings it left 3,081 that no list names, each knowing only nodes whose lists are full. Gives
+// such a node a place in a list nearby, where a search that comes close will find it.
 void HnswBuilder::Impl::connect_unreached() {
   const auto count = static_cast<std::uint32_t>(index_->cur_element_count);
   std::vector<bool> reached(count, false);
@@ -193,17 +215,13 @@ void HnswBuilder::Impl::connect_unreached() {
       }
     }
   };
-  const auto has_room = [&](std::uint32_t node) {
-    return reached[node] && neighbours(node, 0).size() < index_->maxM0_;
-  };
   reach_from(index_->enterpoint_node_);
   for (bool progress = true; progress;) {  // one more round for nodes that only unreached ones know
     progress = false;
     for (std::uint32_t node = 0; node < count; ++node) {
       if (reached[node]) continue;
-      const auto nearby = neighbours(node, 0) | std::views::reverse;  // the nearest first
-      const auto host = std::ranges::find_if(nearby, has_room);
-      if (host == nearby.end()) continue;
+      const auto host = host_for(node, reached);
+      if (!host.has_value()) continue;
       auto* list = index_->get_linklist0(*host);
       const auto size = index_->getListCount(list);
       list[1 + size] = node;

@@ -28,8 +28,8 @@ struct Graph {
 // Builds an HNSW graph (Malkov & Yashunin 2018) over int8 codes with hnswlib; the only part of vkb
 // that knows hnswlib. Deviations from the paper are hnswlib's, and two more: levels are a function
 // of the ordinal and below kMaxLevels; a node that the entry point does not reach at level 0 is
-// linked from one of its neighbours. Nodes for which none has room (equal vectors in large numbers)
-// are placed last in the order. Errors: invalid_argument for ordinals and capacities out of range,
+// linked from a node nearby. Nodes for which none has room (equal vectors in large numbers) are
+// placed last in the order. Errors: invalid_argument for ordinals and capacities out of range,
 // io_error when there is not enough memory. Thread safety: add() from many threads at once, each
 // ordinal once; everything else from one thread, with no add() running.
 class HnswBuilder {

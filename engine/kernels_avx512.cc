@@ -37,7 +37,10 @@ std::int32_t dot_i8(const std::int8_t* a, const std::int8_t* b, std::int32_t sum
     sum1 = multiply_add(sum1, _mm512_maskz_loadu_epi8(mask, a + i),
                         _mm512_maskz_loadu_epi8(mask, b + i));
   }
-  return _mm512_reduce_add_epi32(_mm512_add_epi32(sum0, sum1)) - 128 * sum_b;
+  // Unsigned, because sum_b may come from a damaged file: then the result is wrong but defined.
+  const auto sum =
+      static_cast<std::uint32_t>(_mm512_reduce_add_epi32(_mm512_add_epi32(sum0, sum1)));
+  return static_cast<std::int32_t>(sum - 128U * static_cast<std::uint32_t>(sum_b));
 }
 
 }  // namespace

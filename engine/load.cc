@@ -171,8 +171,7 @@ class LoadMerge {
 LoadResult Collection::load(Source& source, const ProgressFunction& progress) {
   const std::scoped_lock reshape(open_->reshape_mutex);
   const OpenStore::WriterHold hold(*store_);
-  while (seal(*store_, *open_)) {
-  }
+  seal(*store_, *open_);
   LoadResult result;
   LoadMerge merge(*store_, *open_, source.size_hint());
   merge.follow();

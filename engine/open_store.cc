@@ -49,23 +49,16 @@ OpenStore::~OpenStore() {
     closing_ = true;
   }
   maintenance_wakes_.notify_all();
-  if (process_generation_ != process_generation.load()) {
-    // In a forked child the thread does not exist and the connections belong to the parent:
-    // touching them would release the parent's locks.
-    if (maintenance_thread_.joinable()) maintenance_thread_.detach();
-    for (auto& reader : idle_readers_) static_cast<void>(reader.release());
-    static_cast<void>(writer_.release());
-    static_cast<void>(writer_lock_.release());
-    return;
-  }
   if (maintenance_thread_.joinable()) maintenance_thread_.join();
+  idle_readers_.clear();
+  close_writer();
 }
 
 void OpenStore::create_or_check() {
   const std::string path = database_path(directory_);
   if (files_.file_size(path) > 0) {
     const ReaderLease lease(*this);
-    if (schema_version(lease.database()) != 0) return check_schema(lease.database());
+    if (!has_no_tables(lease.database())) return check_schema(lease.database());
   }
   // No store, or one whose creation was cut short.
   if (options_.read_only || !options_.create) {
@@ -123,9 +116,14 @@ void OpenStore::release_writer_if_idle() {
   const std::unique_lock lock(write_mutex_, std::try_to_lock);
   if (!lock || !writer_ || writer_holds_ > 0) return;
   if (steady_clock::now() - last_write_ < kWriterIdle) return;
+  close_writer();
+}
+
+void OpenStore::close_writer() noexcept {
+  if (!writer_) return;
   try {
     writer_->checkpoint(true);
-  } catch (const Error&) {
+  } catch (const std::exception&) {
     // The log stays and is read as before; the next writer checkpoints.
   }
   writer_.reset();
@@ -206,6 +204,7 @@ void OpenStore::notify(const std::shared_ptr<OpenCollection>& collection) {
 }
 
 void OpenStore::wait_for_maintenance() {
+  check_process();
   std::unique_lock lock(maintenance_mutex_);
   maintenance_rests_.wait(lock, [this] { return changed_.empty() && !maintenance_works_; });
   if (maintenance_error_) std::rethrow_exception(std::exchange(maintenance_error_, nullptr));
@@ -243,8 +242,12 @@ void OpenStore::maintenance_loop() {
   }
 }
 
+bool OpenStore::is_forked() const noexcept {
+  return process_generation_ != process_generation.load(std::memory_order_relaxed);
+}
+
 void OpenStore::check_process() const {
-  if (process_generation_ != process_generation.load(std::memory_order_relaxed)) {
+  if (is_forked()) {
     throw Error(
         ErrorCode::unsupported,
         "store " + directory_ + " was opened before fork(); open it again in the child process");

@@ -25,6 +25,9 @@
 
 namespace vkb {
 
+// Throws invalid_argument for a beam width that no collection takes.
+void check_ef_search(std::uint32_t ef_search);
+
 // A collection that this process uses. Shared by all its handles.
 // Thread safety: all members.
 struct OpenCollection {
@@ -131,7 +134,10 @@ class OpenStore {
   // True once the store is closing: long background work should stop.
   bool closing() const noexcept { return closing_.load(std::memory_order_relaxed); }
 
-  // Throws unsupported in a process forked after opening.
+  // Whether this is a process forked after opening. There the maintenance thread does not exist and
+  // connections and locks are the parent's: the object must be left alone, even by its destructor.
+  bool is_forked() const noexcept;
+  // Throws unsupported when is_forked().
   void check_process() const;
 
  private:
@@ -154,6 +160,7 @@ class OpenStore {
   void create_or_check();
   Database& writer();  // with write_mutex_ held
   void release_writer_if_idle();
+  void close_writer() noexcept;  // with write_mutex_ held, or nobody left to take it
   void remove_orphans(Database& db);
   void maintenance_loop();
 

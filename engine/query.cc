@@ -60,7 +60,12 @@ std::vector<Neighbour> search_segment(const SegmentView& view, const PreparedQue
   if (options.exact || few || !segment.has_graph()) {
     return search_flat(segment, query, options.k, options.exact, selection);
   }
-  return search_graph(segment, query, options.k, ef, selection);
+  std::vector<Neighbour> found = search_graph(segment, query, options.k, ef, selection);
+  // Rows that no walk reaches must not be missing where there is room for them.
+  if (found.size() < std::min<std::uint64_t>(options.k, view.live_count())) {
+    found = search_flat(segment, query, options.k, false, selection);
+  }
+  return found;
 }
 
 void check_query(std::span<const float> query, std::uint32_t dim) {

@@ -26,7 +26,7 @@ CollectionRow row_from(const std::string& name, const CollectionOptions& options
   if (options.dim) check_range("dim", *options.dim, 1, kMaxDim);
   check_range("m", options.m, 2, kMaxM);
   check_range("ef_construction", options.ef_construction, 1, kMaxEf);
-  check_range("ef_search", options.ef_search, 1, kMaxEf);
+  check_ef_search(options.ef_search);
   CollectionRow row;
   row.name = name;
   row.dim = options.dim;
@@ -40,6 +40,8 @@ CollectionRow row_from(const std::string& name, const CollectionOptions& options
 }
 
 }  // namespace
+
+void check_ef_search(std::uint32_t ef_search) { check_range("ef_search", ef_search, 1, kMaxEf); }
 
 std::string_view to_string(Space space) noexcept {
   switch (space) {
@@ -64,7 +66,12 @@ Space parse_space(std::string_view name) {
 Store::Store(std::shared_ptr<OpenStore> open) : open_(std::move(open)) {}
 
 Store Store::open(const std::string& directory, const OpenOptions& options) {
-  return Store(std::make_shared<OpenStore>(directory, options));
+  auto owner = std::make_unique<OpenStore>(directory, options);
+  OpenStore* store = owner.get();
+  return Store(std::shared_ptr<OpenStore>(store, [owner = std::move(owner)](OpenStore*) mutable {
+    if (owner->is_forked()) static_cast<void>(owner.release());
+    owner.reset();
+  }));
 }
 
 const std::string& Store::directory() const noexcept { return open_->directory(); }

@@ -30,7 +30,7 @@ SaveState save_state(RedisClient& client) {
 }
 
 std::int64_t server_seconds(RedisClient& client) {
-  const Reply time = client.command({"TIME"});
+  const Reply time = client.ask({"TIME"});  // 0 when denied: then any save counts as ours
   return time.elements.empty() ? 0 : to_number(time.elements.front().text);
 }
 

@@ -4,6 +4,8 @@
 #include <hiredis/hiredis.h>
 #ifdef VKB_HIREDIS_TLS
 #include <hiredis/hiredis_ssl.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 #endif
 #include <sys/time.h>
 
@@ -206,35 +208,45 @@ class RedisClient::Impl {
                        : redisConnectUnixWithTimeout(url_.path.c_str(), timeout));
     if (!context_) throw Away{"out of memory"};
     if (context_->err != 0) throw Away{context_->errstr};
-    redisSetTimeout(context_.get(), to_timeval(options_.reply_timeout));
+    redisSetTimeout(context_.get(), timeout);
     if (url_.path.empty()) redisEnableKeepAlive(context_.get());
 #ifdef VKB_HIREDIS_TLS
     if (url_.tls) start_tls();
 #endif
+    redisSetTimeout(context_.get(), to_timeval(options_.reply_timeout));
     log_in();
     look_at_server();
   }
 
 #ifdef VKB_HIREDIS_TLS
-  // Checks the server's certificate against the system's authorities, and its name.
+  // The server's certificate must come from an authority of the system's (or of SSL_CERT_FILE) and
+  // name the host. hiredis' own way to set TLS up does not compare the name, hence OpenSSL here.
   void start_tls() {
-    struct TlsCloser {
-      void operator()(redisSSLContext* tls) const noexcept { redisFreeSSLContext(tls); }
+    struct Closer {
+      void operator()(SSL_CTX* settings) const noexcept { SSL_CTX_free(settings); }
+      void operator()(SSL* session) const noexcept { SSL_free(session); }
     };
-    redisInitOpenSSL();
-    redisSSLContextError error = REDIS_SSL_CTX_NONE;
-    const char* authorities = std::getenv("SSL_CERT_FILE");
-    const std::unique_ptr<redisSSLContext, TlsCloser> tls(redisCreateSSLContext(
-        authorities != nullptr ? authorities : "/etc/ssl/certs/ca-certificates.crt", nullptr,
-        nullptr, nullptr, url_.host.c_str(), &error));
-    if (!tls) {
-      throw Error(ErrorCode::io_error,
-                  url_.name() + ": TLS cannot start: " + redisSSLContextGetError(error));
+    const std::unique_ptr<SSL_CTX, Closer> settings(SSL_CTX_new(TLS_client_method()));
+    if (!settings) throw Error(ErrorCode::io_error, url_.name() + ": TLS cannot start");
+    SSL_CTX_set_default_verify_paths(settings.get());
+    SSL_CTX_set_verify(settings.get(), SSL_VERIFY_PEER, nullptr);
+    SSL_CTX_set_min_proto_version(settings.get(), TLS1_2_VERSION);
+    std::unique_ptr<SSL, Closer> session(SSL_new(settings.get()));
+    const char* const host = url_.host.c_str();
+    const bool is_address =
+        session && X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(session.get()), host) == 1;
+    if (!session || (!is_address && (SSL_set1_host(session.get(), host) != 1 ||
+                                     SSL_set_tlsext_host_name(session.get(), host) != 1))) {
+      throw Error(ErrorCode::io_error, url_.name() + ": TLS cannot start for this host name");
     }
-    if (redisInitiateSSLWithContext(context_.get(), tls.get()) != REDIS_OK) {
-      throw Error(ErrorCode::io_error, url_.name() + ": TLS: " + context_->errstr +
+    if (redisInitiateSSL(context_.get(), session.get()) != REDIS_OK) {
+      const long verdict = SSL_get_verify_result(session.get());
+      if (verdict == X509_V_OK) throw Away{std::string("TLS: ") + context_->errstr};
+      throw Error(ErrorCode::io_error, url_.name() + ": the server's certificate is refused: " +
+                                           X509_verify_cert_error_string(verdict) +
                                            " (SSL_CERT_FILE names the authorities to trust)");
     }
+    session.release();  // the connection owns it now
   }
 #endif
 

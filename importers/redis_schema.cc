@@ -5,6 +5,7 @@
 #include <cctype>
 
 #include "importers/bytes.h"
+#include "importers/redis_index.h"
 #include "importers/redis_read.h"
 #include "importers/redis_record.h"
 
@@ -13,137 +14,6 @@ namespace {
 
 constexpr std::size_t kSampleKeys = 1000;
 constexpr std::size_t kSearchedKeys = 20000;  // looked through when nothing says where the keys are
-
-std::string quoted_list(const std::vector<std::string>& names) {
-  std::string out;
-  for (const std::string& name : names) out += (out.empty() ? "" : ", ") + escape_bytes(name);
-  return out.empty() ? "none" : out;
-}
-
-std::string describe(const IndexInfo& index) {
-  std::string prefixes;
-  for (const std::string& prefix : index.prefixes) prefixes += " \"" + escape_bytes(prefix) + '"';
-  std::string vectors;
-  for (const IndexAttribute* vector : index.vectors()) {
-    vectors += ' ' + escape_bytes(vector->identifier);
-    if (vector->dim) vectors += '[' + std::to_string(*vector->dim) + ']';
-  }
-  return escape_bytes(index.name) + " (" + (index.json ? "JSON" : "hash") + ", prefix" + prefixes +
-         ", vector" + vectors + ", " + count_of(index.num_docs, "key") + ')';
-}
-
-// "$.meta.emb[*]" -> "meta.emb": the paths an index of JSON documents names.
-std::string field_of(const IndexAttribute& attribute, bool json) {
-  std::string name = attribute.identifier;
-  if (!json) return name;
-  if (name.starts_with("$.")) name.erase(0, 2);
-  if (name.ends_with("[*]")) name.erase(name.size() - 3);
-  return name;
-}
-
-VectorType parse_vector_type(const std::string& name, const std::string& index) {
-  if (name.empty() || name == "FLOAT32") return VectorType::float32;
-  if (name == "FLOAT64") return VectorType::float64;
-  if (name == "FLOAT16") return VectorType::float16;
-  if (name == "BFLOAT16") return VectorType::bfloat16;
-  throw Error(ErrorCode::unsupported, "index " + escape_bytes(index) + ": vectors of type " +
-                                          escape_bytes(name) +
-                                          "; vkb takes FLOAT32, FLOAT64, FLOAT16 and BFLOAT16");
-}
-
-IndexInfo named_index(RedisClient& client, const std::string& name) {
-  const Reply reply = client.ask({"FT.INFO", name});
-  if (!reply.is_error()) return parse_ft_info(reply);
-  if (reply.error_starts_with("NOPERM")) client.fail(reply, "FT.INFO " + escape_bytes(name));
-  if (reply.error_starts_with("ERR unknown command")) {
-    throw Error(ErrorCode::not_found, client.url().name() + " has no RediSearch, so no index " +
-                                          escape_bytes(name) +
-                                          "; pass --prefix instead of --index");
-  }
-  std::string denied;
-  std::vector<std::string> names;
-  for (const IndexInfo& index : vector_indexes(client, denied)) names.push_back(index.name);
-  throw Error(ErrorCode::not_found, client.url().name() + ": there is no index " +
-                                        escape_bytes(name) +
-                                        "; indexes with vectors: " + quoted_list(names));
-}
-
-// The one index that is meant, none when there is none at all.
-std::optional<IndexInfo> choose_index(RedisClient& client, const RedisSelection& selection,
-                                      std::vector<std::string>& notes) {
-  if (selection.index) return named_index(client, *selection.index);
-  std::string denied;
-  std::vector<IndexInfo> indexes = vector_indexes(client, denied);
-  if (!denied.empty()) notes.push_back("indexes cannot be listed: " + denied);
-  if (selection.prefix) {
-    const auto elsewhere = [&](const IndexInfo& index) {
-      return std::none_of(
-          index.prefixes.begin(), index.prefixes.end(),
-          [&](const std::string& prefix) { return selection.prefix->starts_with(prefix); });
-    };
-    std::erase_if(indexes, elsewhere);
-    if (indexes.size() > 1) return std::nullopt;  // the records themselves will tell
-  }
-  if (indexes.size() > 1) {
-    std::vector<IndexInfo> filled;
-    std::copy_if(indexes.begin(), indexes.end(), std::back_inserter(filled),
-                 [](const IndexInfo& index) { return index.num_docs > 0; });
-    if (filled.size() == 1) {
-      notes.push_back("other vector indexes are empty; taken: " + describe(filled.front()));
-      return filled.front();
-    }
-    std::string list;
-    for (const IndexInfo& index : indexes) list += (list.empty() ? "" : "; ") + describe(index);
-    throw Error(ErrorCode::invalid_argument,
-                client.url().name() + " has " + std::to_string(indexes.size()) +
-                    " vector indexes; choose one with --index: " + list);
-  }
-  if (indexes.empty()) return std::nullopt;
-  return indexes.front();
-}
-
-const IndexAttribute& choose_vector(const IndexInfo& index, const RedisSelection& selection) {
-  const std::vector<const IndexAttribute*> vectors = index.vectors();
-  std::vector<std::string> names;
-  for (const IndexAttribute* vector : vectors) {
-    names.push_back(field_of(*vector, index.json));
-    if (selection.vector_field == names.back() || selection.vector_field == vector->attribute) {
-      return *vector;
-    }
-  }
-  if (selection.vector_field || vectors.size() != 1) {
-    throw Error(ErrorCode::invalid_argument, "index " + escape_bytes(index.name) +
-                                                 ": choose one of its vectors with "
-                                                 "--vector-field: " +
-                                                 quoted_list(names));
-  }
-  return *vectors.front();
-}
-
-// What the index itself says; the layout is told from the records.
-void apply_index(RedisPlan& plan, const RedisSelection& selection) {
-  const IndexInfo& index = *plan.index;
-  const IndexAttribute& vector = choose_vector(index, selection);
-  RedisMapping& mapping = plan.mapping;
-  mapping.json = index.json;
-  mapping.vector_field = field_of(vector, index.json);
-  mapping.type = parse_vector_type(vector.data_type, index.name);
-  mapping.dim = vector.dim.value_or(0);
-  if (!vector.metric.empty()) {
-    std::string metric = vector.metric;
-    std::transform(metric.begin(), metric.end(), metric.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    plan.space = parse_space(metric);
-    plan.space_known = true;
-  }
-  if (vector.m) plan.m = std::clamp(*vector.m, 2u, 512u);
-  if (vector.ef_construction) plan.ef_construction = std::max(*vector.ef_construction, 1u);
-  for (const IndexAttribute& attribute : index.attributes) {
-    if (attribute.type == "NUMERIC") {
-      mapping.numeric_fields.insert(field_of(attribute, index.json));
-    }
-  }
-}
 
 using Samples = std::vector<RawRecord>;
 
@@ -454,9 +324,10 @@ RedisPlan plan_redis_import(RedisClient& client, const RedisSelection& selection
     apply_index(plan, selection);
     plan.notes.push_back("index " + describe(*plan.index));
   }
-  if (selection.vector_field) mapping.vector_field = *selection.vector_field;
-  if (selection.text_field) mapping.text_field = *selection.text_field;
-  if (selection.id_field) mapping.id_field = *selection.id_field;
+  // With an index its attribute was chosen already, perhaps by its alias.
+  if (!plan.index) mapping.vector_field = selection.vector_field.value_or("");
+  mapping.text_field = selection.text_field.value_or("");
+  mapping.id_field = selection.id_field.value_or("");
   choose_prefixes(client, selection, plan);
 
   const std::vector<std::string> keys = sample_keys(client, plan.scan_prefixes, kSampleKeys);
@@ -467,6 +338,11 @@ RedisPlan plan_redis_import(RedisClient& client, const RedisSelection& selection
       std::count_if(samples.begin(), samples.end(), is_json) * 2 > std::ssize(keys)) {
     mapping.json = true;
     samples = RecordReader(client, true).read_all(keys);
+  }
+  if (mapping.json) {
+    for (std::string* field : {&mapping.vector_field, &mapping.text_field, &mapping.id_field}) {
+      *field = strip_json_path(std::move(*field));
+    }
   }
   plan.sample = count_fields(samples, mapping.json);
   tell_layout(plan, samples);

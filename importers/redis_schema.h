@@ -101,12 +101,12 @@ struct RedisPlan {
 
 // What the caller says about the source; absent parts are found out.
 struct RedisSelection {
-  std::optional<std::string> index;
-  std::optional<std::string> prefix;
-  std::optional<std::string> vector_field;
-  std::optional<std::string> text_field;
-  std::optional<std::string> id_field;
-  std::optional<Space> space;
+  std::optional<std::string> index{};
+  std::optional<std::string> prefix{};
+  std::optional<std::string> vector_field{};
+  std::optional<std::string> text_field{};
+  std::optional<std::string> id_field{};
+  std::optional<Space> space{};
 };
 
 // Finds out how the source is laid out and confirms it on sampled records. Throws not_found when

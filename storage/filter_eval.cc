@@ -109,8 +109,10 @@ class Evaluator {
       case Op::document_not_contains:
         return {document(filter, "instr(document, ?2)>0", candidates), true};
       case Op::document_regex:
+        check_pattern(filter);
         return {document(filter, "vkb_regex(?2, document)", candidates), false};
       case Op::document_not_regex:
+        check_pattern(filter);
         return {document(filter, "vkb_regex(?2, document)", candidates), true};
     }
     throw Error(ErrorCode::invalid_argument, "filter: unknown operator");
@@ -135,9 +137,18 @@ class Evaluator {
     return filter.operands.front();
   }
 
+  static void check_scalar(const Filter& filter, const Value& value) {
+    if (std::holds_alternative<std::monostate>(value) || kind_of(value) > ValueKind::boolean) {
+      throw Error(ErrorCode::invalid_argument,
+                  "filter on '" + filter.key + "': an operand is a text, number or boolean");
+    }
+  }
+
   RowSet matching(const Filter& filter) {
     RowSet rows;
+    if (filter.op == Op::eq || filter.op == Op::ne) operand(filter);
     for (const Value& member : filter.operands) {
+      check_scalar(filter, member);
       for (const PostingValue& value : posting_values(member)) {
         append(rows, filter.key, kind_of(member), "=", value);
       }
@@ -162,6 +173,7 @@ class Evaluator {
 
   RowSet containing(const Filter& filter) {
     const Value& element = operand(filter);
+    check_scalar(filter, element);
     RowSet rows;
     for (const PostingValue& value : posting_values(element)) {
       append(rows, filter.key, array_kind_of(element), "=", value);
@@ -187,6 +199,13 @@ class Evaluator {
     if (!std::is_sorted(rows.begin(), rows.end())) std::sort(rows.begin(), rows.end());
     rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
     return rows;
+  }
+
+  // The pattern of a filter that was put together by hand has not been compiled yet.
+  void check_pattern(const Filter& filter) const {
+    if (const auto* text = std::get_if<std::string>(&operand(filter))) {
+      Filter::document(filter.op, *text);
+    }
   }
 
   RowSet document(const Filter& filter, const char* condition,

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "storage/compression.h"
 #include "storage/error.h"
 
 namespace vkb {
@@ -27,6 +28,20 @@ PostingValue text_posting(const std::string& text) {
     out += "0123456789abcdef"[byte & 0xF];
   }
   return out;
+}
+
+// Metadata as the record table holds it: JSON text, or, when long, a compressed blob. Nothing in
+// SQL looks into it; the postings are for that. LlamaIndex's runs to 2 kB a record, more than its
+// text.
+constexpr std::size_t kLongestPlainMetadata = 512;
+
+using StoredMetadata = std::variant<std::nullptr_t, std::string, std::vector<std::byte>>;
+
+StoredMetadata stored(const std::optional<Metadata>& metadata) {
+  if (!metadata) return nullptr;
+  std::string json = to_json(*metadata);
+  if (json.size() <= kLongestPlainMetadata) return json;
+  return compress(json);
 }
 
 struct Postings {
@@ -92,12 +107,11 @@ std::optional<std::int64_t> Records::find(std::string_view id) {
 }
 
 std::int64_t Records::insert(const RecordRow& record, bool bulk) {
-  const std::optional<std::string> json =
-      record.metadata ? std::optional(to_json(*record.metadata)) : std::nullopt;
   Statement(db_,
             "INSERT INTO record(collection_id, id, uri, origin, metadata, document)"
             " VALUES(?,?,?,?,?,?)")
-      .bind(collection_id_, record.id, record.uri, record.origin, json, record.document)
+      .bind(collection_id_, record.id, record.uri, record.origin, stored(record.metadata),
+            record.document)
       .run();
   const std::int64_t row_id = db_.last_insert_rowid();
   if (record.metadata) add_postings(row_id, *record.metadata, bulk);
@@ -107,10 +121,8 @@ std::int64_t Records::insert(const RecordRow& record, bool bulk) {
 void Records::replace(const RecordRow& record, bool bulk) {
   const RecordRow old =
       read(record.row_id, {.document = false, .uri = false, .metadata = true, .origin = false});
-  const std::optional<std::string> json =
-      record.metadata ? std::optional(to_json(*record.metadata)) : std::nullopt;
   Statement(db_, "UPDATE record SET uri=?, origin=?, metadata=?, document=? WHERE row_id=?")
-      .bind(record.uri, record.origin, json, record.document, record.row_id)
+      .bind(record.uri, record.origin, stored(record.metadata), record.document, record.row_id)
       .run();
   if (old.metadata == record.metadata) return;
   if (old.metadata) remove_postings(record.row_id, *old.metadata);
@@ -152,7 +164,8 @@ RecordRow Records::read(std::int64_t row_id, const RecordColumns& columns) {
                 .origin = row.optional_text(2)};
   if (!row.is_null(3)) {
     try {
-      out.metadata = parse_metadata(row.text(3));
+      out.metadata = row.is_blob(3) ? parse_metadata(decompress(row.blob(3), "metadata"))
+                                    : parse_metadata(row.text(3));
     } catch (const Error& error) {
       throw Error(ErrorCode::corruption,
                   db_.path() + ": record " + std::to_string(row_id) + ": " + error.what());

@@ -16,22 +16,26 @@ re2::StringPiece text_of(sqlite3_value* value) {
   return {data, static_cast<std::size_t>(sqlite3_value_bytes(value))};
 }
 
+// The pattern a connection used last. SQLite's own place for such things (auxdata) lasts for one
+// run of a statement only, and documents of few candidates are read with a run each.
+struct LastPattern {
+  std::string text;
+  std::unique_ptr<RE2> compiled;
+};
+
 void regex(sqlite3_context* context, int /*count*/, sqlite3_value** arguments) noexcept {
   if (sqlite3_value_type(arguments[1]) == SQLITE_NULL) return sqlite3_result_null(context);
   try {
-    auto* compiled = static_cast<RE2*>(sqlite3_get_auxdata(context, 0));
-    std::unique_ptr<RE2> fresh;
-    if (compiled == nullptr) {
-      fresh = std::make_unique<RE2>(text_of(arguments[0]), RE2::Quiet);
-      compiled = fresh.get();
+    auto& last = *static_cast<LastPattern*>(sqlite3_user_data(context));
+    const re2::StringPiece pattern = text_of(arguments[0]);
+    if (!last.compiled || pattern != last.text) {
+      last.compiled = std::make_unique<RE2>(pattern, RE2::Quiet);
+      last.text.assign(pattern.data(), pattern.size());
     }
-    if (!compiled->ok()) return sqlite3_result_error(context, compiled->error().c_str(), -1);
-    sqlite3_result_int(context, RE2::PartialMatch(text_of(arguments[1]), *compiled));
-    // Last: SQLite may call the destructor at once.
-    if (fresh) {
-      sqlite3_set_auxdata(context, 0, fresh.release(),
-                          [](void* pattern) { delete static_cast<RE2*>(pattern); });
+    if (!last.compiled->ok()) {
+      return sqlite3_result_error(context, last.compiled->error().c_str(), -1);
     }
+    sqlite3_result_int(context, RE2::PartialMatch(text_of(arguments[1]), *last.compiled));
   } catch (const std::bad_alloc&) {
     sqlite3_result_error_nomem(context);
   }
@@ -41,8 +45,9 @@ void regex(sqlite3_context* context, int /*count*/, sqlite3_value** arguments) n
 
 void register_regex_function(sqlite3* connection) {
   sqlite3_create_function_v2(connection, "vkb_regex", 2,
-                             SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY, nullptr, regex,
-                             nullptr, nullptr, nullptr);
+                             SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY,
+                             std::make_unique<LastPattern>().release(), regex, nullptr, nullptr,
+                             [](void* last) { delete static_cast<LastPattern*>(last); });
 }
 
 }  // namespace vkb

@@ -48,7 +48,7 @@ CREATE TABLE record(
   id TEXT NOT NULL,
   uri TEXT,
   origin BLOB,
-  metadata TEXT,
+  metadata,  -- JSON text, or the same compressed: a blob (storage/compression.h)
   document TEXT,
   UNIQUE(collection_id, id));
 CREATE INDEX record_by_collection ON record(collection_id);
@@ -113,25 +113,28 @@ int schema_version(Database& database) {
   return static_cast<int>(pragma(database, "user_version"));
 }
 
+bool has_no_tables(Database& database) {
+  return pragma(database, "schema_version") == 0;
+}
+
 void check_schema(Database& database) {
   const int version = schema_version(database);
-  if (version > kSchemaVersion) {
-    throw Error(ErrorCode::unsupported, database.path() + ": written by a newer vkb (schema " +
-                                            std::to_string(version) + ", this build reads up to " +
-                                            std::to_string(kSchemaVersion) + "); use that version");
-  }
+  // First: another program's version number says nothing.
   if (version < 1 || pragma(database, "application_id") != kApplicationId) {
     throw Error(ErrorCode::corruption, database.path() + ": not a vkb store (application id " +
                                            std::to_string(pragma(database, "application_id")) +
                                            ", schema " + std::to_string(version) + ")");
   }
+  if (version > kSchemaVersion) {
+    throw Error(ErrorCode::unsupported, database.path() + ": written by a newer vkb (schema " +
+                                            std::to_string(version) + ", this build reads up to " +
+                                            std::to_string(kSchemaVersion) + "); use that version");
+  }
 }
 
 void migrate(Database& writer) {
   Transaction transaction(writer, Transaction::Kind::write);
-  if (schema_version(writer) == 0) {
-    Statement tables(writer, "SELECT count(*) FROM sqlite_schema");
-    if (tables.step() && tables.integer(0) > 0) check_schema(writer);  // another program's: throws
+  if (has_no_tables(writer)) {
     writer.execute(kVersion1);
     writer.execute("PRAGMA application_id=" + std::to_string(kApplicationId) +
                    "; PRAGMA user_version=1;");

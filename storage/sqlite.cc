@@ -74,6 +74,10 @@ bool Statement::is_null(int column) const {
   return sqlite3_column_type(statement_, column) == SQLITE_NULL;
 }
 
+bool Statement::is_blob(int column) const {
+  return sqlite3_column_type(statement_, column) == SQLITE_BLOB;
+}
+
 std::int64_t Statement::integer(int column) const {
   return sqlite3_column_int64(statement_, column);
 }
@@ -160,9 +164,15 @@ std::int64_t Database::changes() const { return sqlite3_changes64(handle_); }
 
 std::vector<std::string> Database::quick_check() {
   std::vector<std::string> findings;
-  Statement check(*this, "PRAGMA quick_check(100)");
-  while (check.step()) {
-    if (check.text(0) != "ok") findings.emplace_back(check.text(0));
+  try {
+    Statement check(*this, "PRAGMA quick_check(100)");
+    while (check.step()) {
+      if (check.text(0) != "ok") findings.emplace_back(check.text(0));
+    }
+  } catch (const Error& error) {
+    // Damage that the check cannot get past is a finding as well.
+    if (error.code() != ErrorCode::corruption) throw;
+    findings.emplace_back(error.what());
   }
   return findings;
 }

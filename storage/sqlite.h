@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 struct sqlite3;
@@ -42,6 +43,7 @@ class Statement {
   void rewind();
 
   bool is_null(int column) const;
+  bool is_blob(int column) const;
   std::int64_t integer(int column) const;
   std::string_view text(int column) const;
   std::span<const std::byte> blob(int column) const;
@@ -58,6 +60,13 @@ class Statement {
   void bind_next(const std::string& value) { bind_next(std::string_view(value)); }
   void bind_next(const char* value) { bind_next(std::string_view(value)); }
   void bind_next(std::span<const std::byte> value);
+  void bind_next(const std::vector<std::byte>& value) {
+    bind_next(std::span<const std::byte>(value));
+  }
+  template <typename... T>
+  void bind_next(const std::variant<T...>& value) {
+    std::visit([this](const auto& held) { bind_next(held); }, value);
+  }
   template <typename T>
   void bind_next(const std::optional<T>& value) {
     value ? bind_next(*value) : bind_next(nullptr);

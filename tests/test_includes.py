@@ -35,6 +35,7 @@ THIRD_PARTY = {
     "immintrin.h": ("engine/kernels_*",),
     "hiredis/*": ("importers/redis_client.cc",),
     "re2/*": ("storage/regex_function.cc", "storage/filter.cc"),
+    "zstd.h": ("storage/compression.cc",),
     "xxhash.h": ("storage/segment_format.cc", "storage/records.cc", "importers/bytes.cc"),
     "nlohmann/*": ("storage/*.cc", "importers/*.cc", "server/*.cc", "tools/*.cc", "bench/*"),
     "yaml-cpp/*": ("tools/config.cc",),

@@ -53,7 +53,7 @@ int run_backup(const std::string& destination, Context& context) {
   const Store store = context.open_to_read();
   require_absent_or_empty(destination, "name another DEST");
   const auto begin = std::chrono::steady_clock::now();
-  ProgressPrinter progress(context.quiet);
+  ProgressPrinter progress(context.quiet, "files");
   try {
     store.backup(destination, progress.function());
   } catch (const Error&) {

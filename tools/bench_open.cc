@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
 #include <spawn.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -135,6 +134,7 @@ Sample measure_once(const std::string& path, const std::string& collection,
   while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
   const double total_ms = milliseconds(begin, Clock::now());
+  if (stop_requested()) return {};  // Ctrl-C reaches the probe as well
   const nlohmann::json json = nlohmann::json::parse(answer, nullptr, false);
   if (written != static_cast<ssize_t>(input.size()) || status != 0 || !json.is_object()) {
     throw Error(ErrorCode::io_error, "the measured process failed; see its message above");
@@ -142,51 +142,37 @@ Sample measure_once(const std::string& path, const std::string& collection,
   return {json.at("open_ms").get<double>(), json.at("first_ms").get<double>(), total_ms};
 }
 
-// Asks the system to forget the store's files; returns the part of their pages that stayed in
-// memory all the same (0 when all went), nothing when that is not permitted.
-std::optional<double> drop_cache(const std::string& path) {
-  std::uint64_t pages = 0;
-  std::uint64_t resident = 0;
+// Asks the system to forget the store's files; false when that is not permitted. Pages that another
+// process has mapped stay.
+bool drop_cache(const std::string& path) {
   for (const fs::directory_entry& entry : fs::recursive_directory_iterator(path)) {
     if (!entry.is_regular_file()) continue;
     const int fd = open(entry.path().c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return std::nullopt;
+    if (fd < 0) return false;
+    // Only pages that are on disk already can be dropped.
     const bool dropped = fdatasync(fd) == 0 && posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) == 0;
-    const std::size_t size = entry.file_size();
-    void* mapped = size == 0 ? MAP_FAILED : mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
     close(fd);
-    if (mapped != MAP_FAILED) {
-      const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-      std::vector<unsigned char> flags((size + page - 1) / page);
-      if (mincore(mapped, size, flags.data()) == 0) {
-        pages += flags.size();
-        for (const unsigned char flag : flags) resident += flag & 1;
-      }
-      munmap(mapped, size);
-    }
-    if (!dropped) return std::nullopt;
+    if (!dropped) return false;
   }
-  return pages == 0 ? 0 : static_cast<double>(resident) / static_cast<double>(pages);
+  return true;
 }
 
 struct Series {
   std::vector<double> open_ms, first_ms, total_ms;
-  double still_cached = 0;  // largest part of the pages that a drop left in memory
 
   void add(const Sample& sample) {
     open_ms.push_back(sample.open_ms);
     first_ms.push_back(sample.first_ms);
     total_ms.push_back(sample.total_ms);
   }
-  std::string json(bool cold) {
+  std::string json() {
     const auto values = [](std::vector<double>& samples) {
       const double median = percentile(samples, 0.5);  // sorts
       return "{\"p50\":" + json_fixed(median) + ",\"min\":" + json_fixed(samples.front()) +
              ",\"max\":" + json_fixed(samples.back()) + "}";
     };
     return "{\"runs\":" + std::to_string(open_ms.size()) + ",\"open_ms\":" + values(open_ms) +
-           ",\"first_answer_ms\":" + values(first_ms) + ",\"process_ms\":" + values(total_ms) +
-           (cold ? ",\"still_cached\":" + json_fixed(still_cached) : "") + "}";
+           ",\"first_answer_ms\":" + values(first_ms) + ",\"process_ms\":" + values(total_ms) + "}";
   }
   std::string text(const char* name) {
     char line[200];
@@ -235,11 +221,8 @@ int run_bench_open(const BenchFlags& flags, Context& context) {
   }
   for (std::uint32_t run = 0; run < flags.runs && permitted && !stop_requested(); ++run) {
     progress.update("cold", run, flags.runs);
-    const std::optional<double> left = drop_cache(subject.path);
-    permitted = left.has_value();
-    if (!permitted) break;
-    cold.still_cached = std::max(cold.still_cached, *left);
-    cold.add(measure_once(subject.path, subject.collection, subject.query));
+    permitted = drop_cache(subject.path);
+    if (permitted) cold.add(measure_once(subject.path, subject.collection, subject.query));
   }
   progress.clear();
   if (stop_requested()) return context.stopped("nothing was measured completely; repeat it");
@@ -247,8 +230,8 @@ int run_bench_open(const BenchFlags& flags, Context& context) {
   Output& out = context.out();
   if (context.json) {
     out.write("{\"collection\":" + json_string(subject.collection) +
-              ",\"rows\":" + std::to_string(subject.rows) + ",\"warm\":" + warm.json(false) +
-              ",\"cold\":" + (has_cold ? cold.json(true) : "null") + "}\n");
+              ",\"rows\":" + std::to_string(subject.rows) + ",\"warm\":" + warm.json() +
+              ",\"cold\":" + (has_cold ? cold.json() : "null") + "}\n");
     return kExitDone;
   }
   out.write(subject.collection + ", " + with_commas(subject.rows) + " rows, " +
@@ -256,10 +239,6 @@ int run_bench_open(const BenchFlags& flags, Context& context) {
   out.write("cache  main to store opened          main to first answer          whole process\n");
   out.write(warm.text("warm"));
   if (has_cold) out.write(cold.text("cold"));
-  if (has_cold && cold.still_cached > 0.01) {
-    out.write("cold: up to " + std::to_string(static_cast<int>(cold.still_cached * 100)) +
-              " % of the pages stayed in memory (another process uses the store?)\n");
-  }
   if (!has_cold && !flags.no_cold) out.write("cold: dropping the page cache is not permitted\n");
   return kExitDone;
 }
@@ -275,7 +254,9 @@ void register_bench_open(CLI::App& bench, Context& context) {
       ->type_name("N");
   verb->add_flag("--no-cold", flags->no_cold, "Do not drop the page cache");
   verb->footer(
-      "cold: the store's files are dropped from the page cache before each process starts.");
+      "cold: the store's files are dropped from the page cache before each process starts (not "
+      "what\n"
+      "another process keeps mapped).");
   verb->callback([flags, &context] {
     context.run = [flags, &context] { return run_bench_open(*flags, context); };
   });

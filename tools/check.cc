@@ -36,7 +36,7 @@ CheckResult check_store(Context& context, bool deep, ProgressPrinter& progress) 
 }
 
 int run_check(bool deep, Context& context) {
-  ProgressPrinter progress(context.quiet);
+  ProgressPrinter progress(context.quiet, "records");
   const CheckResult result = check_store(context, deep, progress);
   progress.clear();
   if (progress.stopped()) return context.stopped("the check is not complete; repeat it");
@@ -63,7 +63,7 @@ int run_check(bool deep, Context& context) {
 
 int run_repair(Context& context) {
   Store store = context.open_to_write();
-  ProgressPrinter progress(context.quiet);
+  ProgressPrinter progress(context.quiet, "records");
   const CheckResult before = store.check(true, progress.function());
   CheckResult after = before;
   if (!progress.stopped() && !before.problems.empty()) after = store.repair(progress.function());

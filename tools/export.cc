@@ -4,8 +4,8 @@
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
-#include <filesystem>
 #include <memory>
 
 #include "tools/cli.h"

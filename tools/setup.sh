@@ -8,7 +8,7 @@ export LC_ALL=C
 
 packages=(
   g++ make cmake ninja-build pkg-config
-  libsqlite3-dev libhnswlib-dev libxsimd-dev libhiredis-dev libre2-dev libxxhash-dev
+  libsqlite3-dev libhnswlib-dev libxsimd-dev libhiredis-dev libre2-dev libxxhash-dev libzstd-dev
   nlohmann-json3-dev libyaml-cpp-dev libcurl4-openssl-dev libcli11-dev
   libgtest-dev libbenchmark-dev
   redis-server python3 python3-venv ca-certificates

@@ -24,10 +24,22 @@ namespace vkb {
 namespace {
 
 constexpr std::string_view kPoints[] = {
-    "any",           "write_before_commit", "write_committed",     "segment_published",
-    "any",           "seal_before_commit",  "seal_committed",      "merge_before_commit",
-    "any",           "merge_committed",     "batch_before_commit", "batch_committed",
-    "append",        "publish",             "remove",              "create",
+    "any",
+    "write_before_commit",
+    "write_committed",
+    "segment_published",
+    "any",
+    "seal_before_commit",
+    "seal_committed",
+    "merge_before_commit",
+    "any",
+    "merge_committed",
+    "batch_before_commit",
+    "batch_committed",
+    "append",
+    "publish",
+    "remove",
+    "create",
 };
 
 // How a worker dies: by itself at a point, or killed some microseconds after some operation.
@@ -64,14 +76,9 @@ class Crash : public ::testing::Test {
     const std::string seed_text = std::to_string(seed);
     const std::string nth = std::to_string(death.nth);
     const bool large = size.ids == kLargeWorkload.ids;
-    std::array<const char*, 8> arguments = {VKB_CRASH_WORKER,
-                                            directory_.path().c_str(),
-                                            seed_text.c_str(),
-                                            first_text.c_str(),
-                                            large ? "large" : "small",
-                                            death.point.c_str(),
-                                            nth.c_str(),
-                                            nullptr};
+    std::array<const char*, 8> arguments = {
+        VKB_CRASH_WORKER,          directory_.path().c_str(), seed_text.c_str(), first_text.c_str(),
+        large ? "large" : "small", death.point.c_str(),       nth.c_str(),       nullptr};
     std::array<int, 2> pipe{};
     if (::pipe(pipe.data()) != 0) throw std::runtime_error("no pipe");
     posix_spawn_file_actions_t actions;

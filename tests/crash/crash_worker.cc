@@ -39,8 +39,7 @@ int main(int argc, char** argv) {
     vkb::Store store = vkb::Store::open(argv[1], {.file_system = &files});
     vkb::Collection collection = store.get_or_create_collection("crash", vkb::kCrashOptions);
     const auto seed = static_cast<std::uint64_t>(std::atoll(argv[2]));
-    const vkb::WorkloadSize& size =
-        argv[4][0] == 'l' ? vkb::kLargeWorkload : vkb::kSmallWorkload;
+    const vkb::WorkloadSize& size = argv[4][0] == 'l' ? vkb::kLargeWorkload : vkb::kSmallWorkload;
     for (auto number = static_cast<std::uint64_t>(std::atoll(argv[3]));; ++number) {
       const vkb::Operation operation = vkb::make_operation(seed, number, size);
       say('b');

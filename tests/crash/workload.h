@@ -49,8 +49,8 @@ inline Operation make_operation(std::uint64_t seed, std::uint64_t number,
   const std::uint64_t count = 1 + random.below(is_load ? size.load : size.batch);
   if (operation.kind == Kind::compact || operation.kind == Kind::remove_matches) return operation;
   for (std::uint64_t i = 0; i < count; ++i) {
-    Record record = test_record(numbered("id", random.below(size.ids)),
-                                random_vector(random, kCrashDim));
+    Record record =
+        test_record(numbered("id", random.below(size.ids)), random_vector(random, kCrashDim));
     record.document = numbered("operation ", number);
     record.metadata = Metadata{{"group", numbered("g", random.below(30))},
                                {"number", static_cast<std::int64_t>(number)}};
@@ -72,8 +72,7 @@ inline void apply_to(const Operation& operation, Expected& expected) {
     const bool known = expected.contains(record.id);
     if (operation.kind == Kind::remove) {
       expected.erase(record.id);
-    } else if (operation.kind == Kind::add ? !known
-                                           : operation.kind != Kind::update || known) {
+    } else if (operation.kind == Kind::add ? !known : operation.kind != Kind::update || known) {
       expected[record.id] = record;
     }
   }
@@ -92,8 +91,8 @@ inline std::vector<Expected> possible_states(const Operation& operation, const E
   for (std::size_t at = 0; at < operation.records.size(); at += operation.load_batch) {
     const auto begin = operation.records.begin() + static_cast<std::ptrdiff_t>(at);
     const std::size_t left = operation.records.size() - at;
-    batch.records.assign(
-        begin, begin + static_cast<std::ptrdiff_t>(std::min(operation.load_batch, left)));
+    batch.records.assign(begin,
+                         begin + static_cast<std::ptrdiff_t>(std::min(operation.load_batch, left)));
     Expected next = states.back();
     apply_to(batch, next);
     states.push_back(std::move(next));

@@ -113,21 +113,19 @@ TEST(HnswBuilderTest, GraphIsSoundAndNumberedBreadthFirst) {
       const Graph graph = build_graph(vectors, 12, {.space = space, .m = m, .ef_construction = 60});
       expect_sound(graph, 1500, m);
       const std::size_t reached = expect_breadth_first(graph);
-      // At m = 2 lists are too short for everybody; under ip all lists name the longest vectors.
-      EXPECT_GE(reached, m == 2 ? 900U : space == Space::ip ? 1450U : 1500U) << m;
+      EXPECT_GE(reached, m == 2 ? 1000U : 1500U) << m;  // at 2 most lists nearby are full
     }
   }
 }
 
-// Two nodes a level on average at m = 2 would need more levels than the format has for 2^16 nodes
-// and up; the draw is cut instead.
+// At m = 2 a level has half the nodes of the one below, and ordinal 30,320 draws level 16.
 TEST(HnswBuilderTest, LevelsStayWithinTheFormat) {
-  const std::size_t count = 70000;
+  const std::size_t count = 31000;
   const std::vector<float> vectors = clustered_vectors(count, 1, 2);
   const Graph graph =
       build_graph(vectors, 1, {.space = Space::l2, .m = 2, .ef_construction = 2, .threads = 2});
   expect_sound(graph, count, 2);
-  EXPECT_GT(graph.max_level, 10U);
+  EXPECT_EQ(graph.max_level, kMaxLevels - 1);
 }
 
 TEST(HnswBuilderTest, ManyThreadsBuildACompleteGraph) {

@@ -19,10 +19,10 @@ struct Setting {
   Space space;
   std::size_t dim;
   std::size_t steps;
-  std::size_t ids;       // records come from this many ids
-  std::size_t batch;     // records a small operation touches, at most
-  std::size_t bulk;      // records of a load, at most
-  std::size_t full_each; // every so many steps everything is compared
+  std::size_t ids;        // records come from this many ids
+  std::size_t batch;      // records a small operation touches, at most
+  std::size_t bulk;       // records of a load, at most
+  std::size_t full_each;  // every so many steps everything is compared
 };
 
 class Model : public ::testing::TestWithParam<Setting> {
@@ -138,9 +138,8 @@ class Model : public ::testing::TestWithParam<Setting> {
         Filter::Op::all_of, {Filter::compare(Filter::Op::gte, "n", low),
                              Filter::compare(Filter::Op::lt, "n", low + std::int64_t{3})});
     const std::uint64_t removed = collection_->remove(filter);
-    const std::size_t erased = std::erase_if(expected_, [&](const auto& entry) {
-      return number_in(entry.second, low, low + 3);
-    });
+    const std::size_t erased = std::erase_if(
+        expected_, [&](const auto& entry) { return number_in(entry.second, low, low + 3); });
     EXPECT_EQ(removed, erased);
   }
 
@@ -269,15 +268,14 @@ TEST_P(Model, HoldsWhatAMapHolds) {
   EXPECT_GE(static_cast<double>(found_), 0.95 * static_cast<double>(asked_));
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Settings, Model,
-    ::testing::Values(Setting{1, Space::cosine, 4, 500, 60, 6, 30, 1},
-                      Setting{2, Space::l2, 7, 500, 60, 6, 30, 1},
-                      Setting{3, Space::ip, 16, 500, 200, 20, 100, 1},
-                      Setting{4, Space::l2, 1, 300, 40, 5, 20, 1},
-                      // Past kSealRows and kGraphMinRows:
-                      Setting{5, Space::cosine, 8, 90, 9000, 700, 5000, 10},
-                      Setting{6, Space::l2, 4, 90, 7000, 900, 6000, 10}));
+INSTANTIATE_TEST_SUITE_P(Settings, Model,
+                         ::testing::Values(Setting{1, Space::cosine, 4, 500, 60, 6, 30, 1},
+                                           Setting{2, Space::l2, 7, 500, 60, 6, 30, 1},
+                                           Setting{3, Space::ip, 16, 500, 200, 20, 100, 1},
+                                           Setting{4, Space::l2, 1, 300, 40, 5, 20, 1},
+                                           // Past kSealRows and kGraphMinRows:
+                                           Setting{5, Space::cosine, 8, 90, 9000, 700, 5000, 10},
+                                           Setting{6, Space::l2, 4, 90, 7000, 900, 6000, 10}));
 
 // The thresholds are really crossed: the log is sealed, and graphs are built, behind the caller.
 TEST(ModelThresholds, SealsAndBuildsGraphsInTheBackground) {

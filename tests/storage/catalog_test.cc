@@ -43,10 +43,11 @@ TEST(CheckName, RefusesTheRestWithChromasWords) {
         std::string(".ab"), std::string("ab_"), std::string("a b"), std::string("a/b"),
         std::string("a+b"), std::string("äbc"), std::string("abä"), std::string("a\0b", 3),
         std::string("abc\n"), std::string("::1"), std::string("a:b")}) {
-    EXPECT_EQ(message_of(name),
-              "collection: Expected a name containing 3-512 characters from [a-zA-Z0-9._-], "
-              "starting and ending with a character in [a-zA-Z0-9]. Got: " +
-                  name);
+    const std::string expected =
+        "collection: Expected a name containing 3-512 characters from [a-zA-Z0-9._-], "
+        "starting and ending with a character in [a-zA-Z0-9]. Got: " +
+        name;
+    EXPECT_EQ(message_of(name), expected.c_str());  // what() ends at a NUL
   }
   EXPECT_EQ(message_of("a..b"),
             "collection: Expected a name that does not contains two consecutive periods (..). Got "

@@ -403,6 +403,7 @@ TEST(FilterEval, AgreesWithADirectReadingOfRandomFilters) {
 
 class FilterEvalTest : public ::testing::Test {
  protected:
+  FilterEvalTest() { file_.db().execute("PRAGMA synchronous=OFF"); }
   std::int64_t add(std::optional<Metadata> metadata, std::optional<std::string> document = {}) {
     RecordRow row;
     row.id = std::to_string(++added_);
@@ -528,6 +529,16 @@ TEST_F(FilterEvalTest, RegexReadsUnicodeAndIsUnanchored) {
   EXPECT_EQ(where_document(R"({"$regex":"q$"})"), RowSet{nul});
   EXPECT_EQ(where_document(R"({"$not_regex":"a"})"), (RowSet{none, greek, nul}));
   EXPECT_EQ(where_document(R"({"$regex":""})"), (RowSet{greek, lines, nul}));
+}
+
+// A connection remembers the pattern it used last.
+TEST_F(FilterEvalTest, SeveralPatternsInOneFilter) {
+  const std::int64_t ab = add(std::nullopt, "ab");
+  const std::int64_t bc = add(std::nullopt, "bc");
+  EXPECT_EQ(where_document(R"({"$and":[{"$regex":"b"},{"$regex":"^a"},{"$not_regex":"c"}]})"),
+            RowSet{ab});
+  EXPECT_EQ(where_document(R"({"$or":[{"$regex":"^a"},{"$regex":"c$"}]})"), (RowSet{ab, bc}));
+  EXPECT_EQ(where_document(R"({"$regex":"^a"})"), RowSet{ab});
 }
 
 // A filter put together by hand has not been through the parser.

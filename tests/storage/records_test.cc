@@ -18,6 +18,7 @@ using Ids = std::vector<std::int64_t>;
 
 class RecordsTest : public ::testing::Test {
  protected:
+  RecordsTest() { file_.db().execute("PRAGMA synchronous=OFF"); }
   RecordRow record(const std::string& id, std::optional<Metadata> metadata = {}) {
     RecordRow row;
     row.id = id;
@@ -155,6 +156,26 @@ TEST_F(RecordsTest, DamagedRowsAreCorruption) {
                    "record " + std::to_string(row_id) + ": metadata: expected a JSON object");
   EXPECT_EQ(records.read(row_id, {.document = true, .uri = true, .metadata = false}).id, "a");
   VKB_EXPECT_ERROR(records.read(row_id + 1), ErrorCode::corruption, "has a vector but no row");
+}
+
+TEST_F(RecordsTest, LongMetadataComesBackAndItsDamageIsCorruption) {
+  Records records(file_.db(), collection_);
+  for (std::size_t size = 1; size < 100'000; size *= 3) {
+    const Metadata metadata = {{"k", std::string(size, 'x')}, {"n", 2.0}};
+    const std::int64_t row_id = records.insert(record(std::to_string(size), metadata));
+    EXPECT_EQ(records.read(row_id).metadata, metadata) << size;
+  }
+  const std::int64_t last = *records.find("59049");
+  ASSERT_EQ(text_of(file_.db(),
+                    "SELECT typeof(metadata) FROM record WHERE row_id=" + std::to_string(last)),
+            "blob");
+  for (const char* damage : {"x''", "x'00'", "substr(metadata, 1, length(metadata) - 1)",
+                             "metadata || x'00'", "substr(metadata, 2)"}) {
+    Transaction transaction(file_.db(), Transaction::Kind::write);  // rolled back
+    file_.db().execute(std::string("UPDATE record SET metadata=CAST(") + damage + " AS BLOB)");
+    VKB_EXPECT_ERROR(records.read(last), ErrorCode::corruption, "record " + std::to_string(last));
+  }
+  EXPECT_TRUE(records.read(last).metadata.has_value());
 }
 
 TEST_F(RecordsTest, RefusedMetadataLeavesNothingAfterTheRollback) {

@@ -49,8 +49,8 @@ inline std::vector<Record> test_records(std::size_t count, std::size_t dim, std:
   for (std::size_t i = 0; i < count; ++i) {
     Record record = test_record(numbered(prefix, i), random_vector(random, dim));
     record.document = numbered("document ", i);
-    record.metadata = Metadata{{"n", static_cast<std::int64_t>(i)},
-                               {"group", numbered("g", i % 10)}};
+    record.metadata =
+        Metadata{{"n", static_cast<std::int64_t>(i)}, {"group", numbered("g", i % 10)}};
     records.push_back(std::move(record));
   }
   return records;
@@ -83,11 +83,8 @@ inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) 
 // What a collection should hold, by id.
 using Expected = std::map<std::string, Record>;
 
-inline const Include kIncludeAll{.documents = true,
-                                 .metadatas = true,
-                                 .embeddings = true,
-                                 .uris = true,
-                                 .origins = true};
+inline const Include kIncludeAll{
+    .documents = true, .metadatas = true, .embeddings = true, .uris = true, .origins = true};
 
 // What differs between a collection's records and what they should be; "" when nothing does.
 inline std::string differences(const Expected& expected, std::span<const Record> actual) {

@@ -69,9 +69,8 @@ def test_info(vkb, store, ask):
 
 def test_compact_gives_disk_back(vkb, store, ask):
     vkb("delete", "--where", '{"even": true}', "--path", store)
-    assert ask("info")["tombstones"] == COUNT // 2
     done = ask("compact")
-    assert done["segments_after"] == 1
+    assert done["segments_after"] == 1 and done["bytes_before"] > 0 and done["seconds"] >= 0
     info = ask("info")
     assert info["tombstones"] == 0
     assert info["segments"][0]["rows"] == COUNT // 2
@@ -107,6 +106,8 @@ def test_check_lists_damage_and_exits_with_1(vkb, store):
 
 
 def test_check_of_a_damaged_database(vkb, store):
+    for path in store.glob("vkb.sqlite3-*"):
+        path.unlink()  # or SQLite would read the first page from there
     with open(store / "vkb.sqlite3", "r+b") as database:
         database.write(b"not a database at all")
     done = vkb("check", "--path", store, "--json", check=False)
@@ -124,11 +125,9 @@ def test_repair_rebuilds_what_is_not_the_truth(vkb, store, ask):
     before = vkb("export", "--jsonl", "-", "--path", store).stdout
     sections = ask("info")["segments"][0]["sections"]
     (segment,) = (store / "segments").iterdir()
-    # The codes are found by their size: the section before last that is not the vectors'. Damage is
-    # set at the end of the file, which is the last section's, and never the vectors.
-    assert list(sections)[0] != "codes_int8"
+    assert len(sections) > 2
     damaged = None
-    for offset in range(4096, segment.stat().st_size, 4096):
+    for offset in range(4096, segment.stat().st_size, 4096):  # sections begin at these places
         content = segment.read_bytes()
         flip_byte(segment, offset)
         found = json.loads(vkb("check", "--deep", "--path", store, "--json", check=False).stdout)

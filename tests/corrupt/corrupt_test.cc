@@ -1,0 +1,425 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Damaged stores: every answer is right or an Error that names what is damaged, check() finds it,
+// and repair() rebuilds what can be rebuilt from the vectors (R8, R9).
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <filesystem>
+#include <optional>
+
+#include "engine/tuning.h"
+#include "storage/segment_format.h"
+#include "storage/sqlite.h"
+#include "tests/support/temp_directory.h"
+#include "tests/support/test_records.h"
+
+namespace vkb {
+namespace {
+
+constexpr std::size_t kDim = 8;
+constexpr std::size_t kGraphRows = kGraphMinRows + 100;
+constexpr std::size_t kFlatRows = 300;
+
+// A store with a graph segment, a flat segment and a log, each with changes; built once.
+class Pristine {
+ public:
+  Pristine() {
+    Store store = Store::open(path());
+    Collection collection =
+        store.create_collection("vectors", {.space = Space::l2, .m = 4, .ef_construction = 20});
+    std::vector<Record> records = test_records(kGraphRows + kFlatRows + 50, kDim);
+    const auto part = [&](std::size_t from, std::size_t count) {
+      const auto begin = records.begin() + static_cast<std::ptrdiff_t>(from);
+      return std::vector<Record>(begin, begin + static_cast<std::ptrdiff_t>(count));
+    };
+    VectorSource first(part(0, kGraphRows), 2000);
+    collection.load(first);
+    VectorSource second(part(kGraphRows, kFlatRows), 1000);
+    collection.load(second);
+    collection.add(part(kGraphRows + kFlatRows, 50));
+    expected = expected_of(records);
+    const std::vector<std::string> removed{"r17", numbered("r", kGraphRows + 7)};
+    collection.remove(removed);
+    for (const std::string& id : removed) expected.erase(id);
+    Record& changed = expected.at("r100");
+    changed.embedding = std::vector<float>(kDim, 0.25F);
+    collection.upsert({&changed, 1});
+    for (const CollectionInfo::Segment& segment : collection.info().segments) {
+      (segment.has_graph ? graph_file : flat_file) = segment.file;
+    }
+  }
+  std::string path() const { return directory_.file("store"); }
+
+  Expected expected;
+  std::string graph_file;
+  std::string flat_file;
+
+ private:
+  TempDirectory directory_;
+};
+
+class Corrupt : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() { pristine_ = std::make_unique<Pristine>(); }
+  static void TearDownTestSuite() { pristine_.reset(); }
+
+  void SetUp() override {
+    ASSERT_FALSE(pristine_->graph_file.empty());
+    ASSERT_FALSE(pristine_->flat_file.empty());
+    restore();
+  }
+  void restore() {
+    std::filesystem::remove_all(path());
+    std::filesystem::copy(pristine_->path(), path(), std::filesystem::copy_options::recursive);
+  }
+  std::string path() const { return directory_.file("store"); }
+  std::string database() const { return path() + "/vkb.sqlite3"; }
+  std::string segment(const std::string& file) const { return path() + "/segments/" + file; }
+  const Expected& expected() const { return pristine_->expected; }
+  void sql(const std::string& text) { Database(database(), Database::Mode::writer).execute(text); }
+
+  // Asks everything; returns the messages of all errors. An answer that is neither right nor an
+  // error fails the test; with `vectors_differ` only its form is looked at.
+  std::vector<std::string> ask_everything(bool vectors_differ = false) {
+    std::vector<std::string> errors;
+    const auto ask = [&](const std::function<std::string()>& question) {
+      try {
+        const std::string wrong = question();
+        if (!vectors_differ) {
+          EXPECT_EQ(wrong, "");
+        }
+      } catch (const Error& error) {
+        EXPECT_NE(std::string(error.what()), "");
+        errors.emplace_back(error.what());
+      }
+    };
+    ask([&]() -> std::string {
+      const Store store = Store::open(path(), {.read_only = true});
+      const Collection collection = store.collection("vectors");
+      ask([&] { return collection.count() == expected().size() ? "" : "count"; });
+      ask([&] { return differences(expected(), collection); });
+      const Filter filter = Filter::compare(Filter::Op::eq, "group", std::string("g3"));
+      Expected group;
+      for (const auto& [id, record] : expected()) {
+        if (std::get<std::string>(record.metadata->at("group")) == "g3") group.emplace(id, record);
+      }
+      TestRandom random(11);
+      for (int i = 0; i < 3; ++i) {
+        const std::vector<float> query = random_vector(random, kDim);
+        for (const bool exact : {true, false}) {
+          ask([&] {
+            return wrong_answer(Space::l2, query, 10, expected(),
+                                collection.query(query, {.exact = exact}), exact);
+          });
+          ask([&] {
+            return wrong_answer(
+                Space::l2, query, 10, group,
+                collection.query(query, {.exact = exact, .ids = {}, .filter = filter}), exact);
+          });
+        }
+      }
+      ask([&] {
+        std::size_t visited = 0;
+        collection.for_each(kIncludeAll, [&](Record&&) { return ++visited > 0; });
+        return visited == expected().size() ? "" : "for_each";
+      });
+      return "";
+    });
+    return errors;
+  }
+
+  std::vector<Problem> problems(bool deep = true) {
+    std::vector<Problem> found;
+    const std::optional<Error> error =
+        error_of([&] { found = Store::open(path(), {.read_only = true}).check(deep).problems; });
+    if (error) found.push_back({"vkb.sqlite3", error->what(), false});
+    return found;
+  }
+  static bool mentions(const std::vector<Problem>& found, const std::string& text) {
+    return std::any_of(found.begin(), found.end(), [&](const Problem& problem) {
+      return (problem.object + ": " + problem.message).find(text) != std::string::npos;
+    });
+  }
+
+  // Changes a section's bytes; with `seal_again` all checksums are made to fit.
+  void change_section(const std::string& file, SectionKind kind, bool seal_again,
+                      const std::function<void(std::span<std::byte>)>& change) {
+    std::string bytes = read_whole_file(segment(file));
+    SegmentHeader header;
+    std::memcpy(&header, bytes.data(), sizeof header);
+    for (std::uint32_t i = 0; i < header.section_count; ++i) {
+      SectionEntry& section = header.sections[i];
+      if (section.kind != static_cast<std::uint32_t>(kind)) continue;
+      const auto content = std::as_writable_bytes(
+          std::span(bytes.data() + section.offset, static_cast<std::size_t>(section.bytes)));
+      change(content);
+      if (seal_again) section.checksum = Checksum::of(content);
+    }
+    if (seal_again) {
+      header.header_checksum = Checksum::of(header);
+      std::memcpy(bytes.data(), &header, sizeof header);
+      sql("UPDATE segment SET checksum=" +
+          std::to_string(static_cast<std::int64_t>(header.header_checksum)) + " WHERE file='" +
+          file + "'");
+    }
+    write_whole_file(segment(file), bytes);
+  }
+
+  // check() names `text`, repair() mends it, and everything is as it never had been damaged.
+  void expect_repair(const std::string& text) {
+    const std::vector<Problem> found = problems();
+    EXPECT_TRUE(mentions(found, text)) << "check() does not mention " << text;
+    for (const Problem& problem : found) EXPECT_TRUE(problem.repairable) << problem.message;
+    {
+      Store store = Store::open(path());
+      const CheckResult after = store.repair();
+      for (const Problem& problem : after.problems) ADD_FAILURE() << problem.message;
+    }
+    EXPECT_TRUE(problems().empty());
+    EXPECT_TRUE(ask_everything().empty());
+  }
+
+  static std::unique_ptr<Pristine> pristine_;
+  TempDirectory directory_;
+};
+
+std::unique_ptr<Pristine> Corrupt::pristine_;
+
+template <typename T>
+void put(std::span<std::byte> bytes, std::size_t index, T value) {
+  std::memcpy(bytes.data() + index * sizeof(T), &value, sizeof(T));
+}
+
+TEST_F(Corrupt, NothingIsWrongBeforehand) {
+  EXPECT_TRUE(ask_everything().empty());
+  EXPECT_TRUE(problems().empty());
+}
+
+TEST_F(Corrupt, EveryByteOfAHeaderCounts) {
+  const std::string& file = pristine_->flat_file;
+  const std::string bytes = read_whole_file(segment(file));
+  const std::vector<float> query(kDim, 0.5F);
+  for (std::size_t at = 0; at < kSegmentHeaderBytes; at += at < 400 || at >= 4080 ? 1 : 97) {
+    SCOPED_TRACE(at);
+    std::string damaged = bytes;
+    damaged[at] = static_cast<char>(damaged[at] ^ 0x40);
+    write_whole_file(segment(file), damaged);
+    const Store store = Store::open(path(), {.read_only = true});
+    const Collection collection = store.collection("vectors");
+    const std::optional<Error> error = error_of([&] { collection.query(query); });
+    ASSERT_TRUE(error);
+    EXPECT_TRUE(error->code() == ErrorCode::corruption || error->code() == ErrorCode::unsupported);
+    EXPECT_NE(std::string(error->what()).find(file), std::string::npos) << error->what();
+    EXPECT_EQ(collection.count(), expected().size());
+    if (at % 16 == 0) {
+      EXPECT_TRUE(mentions(store.check(false).problems, file));
+    }
+  }
+}
+
+TEST_F(Corrupt, SegmentsCutShortOrGone) {
+  for (const std::string& file : {pristine_->flat_file, pristine_->graph_file}) {
+    const std::uint64_t size = std::filesystem::file_size(segment(file));
+    for (const std::uint64_t cut : {std::uint64_t{0}, std::uint64_t{100}, std::uint64_t{4096},
+                                    size / 2, size - 4096, size - 1}) {
+      SCOPED_TRACE(file + " " + std::to_string(cut));
+      restore();
+      std::filesystem::resize_file(segment(file), cut);
+      const std::vector<std::string> errors = ask_everything();
+      ASSERT_FALSE(errors.empty());
+      for (const std::string& error : errors) EXPECT_NE(error.find(file), std::string::npos);
+      EXPECT_TRUE(mentions(problems(false), file));
+    }
+    restore();
+    std::filesystem::remove(segment(file));
+    const std::vector<std::string> errors = ask_everything();
+    ASSERT_FALSE(errors.empty());
+    for (const std::string& error : errors) EXPECT_NE(error.find(file), std::string::npos);
+    EXPECT_TRUE(mentions(problems(false), file));
+  }
+}
+
+TEST_F(Corrupt, AnotherSegmentUnderItsName) {
+  std::filesystem::copy_file(segment(pristine_->graph_file), segment(pristine_->flat_file),
+                             std::filesystem::copy_options::overwrite_existing);
+  for (const std::string& error : ask_everything()) {
+    EXPECT_NE(error.find(pristine_->flat_file), std::string::npos) << error;
+  }
+  EXPECT_TRUE(mentions(problems(false), pristine_->flat_file));
+}
+
+// R9: caches are rebuilt from the vectors.
+TEST_F(Corrupt, DamagedCachesAreFoundAndRebuilt) {
+  for (const SectionKind kind :
+       {SectionKind::codes_int8, SectionKind::norms, SectionKind::sorted_row_ids,
+        SectionKind::sorted_slots, SectionKind::links0, SectionKind::upper_slots,
+        SectionKind::upper_links}) {
+    SCOPED_TRACE(to_string(kind));
+    restore();
+    change_section(pristine_->graph_file, kind, false, [](std::span<std::byte> bytes) {
+      TestRandom random(3);
+      for (int i = 0; i < 50; ++i) bytes[random.below(bytes.size())] ^= std::byte{0xA5};
+    });
+    ask_everything(true);  // no crash; what it may answer depends on what was hit
+    expect_repair("section " + std::string(to_string(kind)));
+  }
+  restore();
+  change_section(pristine_->flat_file, SectionKind::sorted_slots, false,
+                 [](std::span<std::byte> bytes) { put<std::uint32_t>(bytes, 3, 0xFFFFFFFF); });
+  ask_everything(true);
+  expect_repair("section sorted_slots");
+}
+
+// Wrong from the beginning, with checksums that fit: what a bug would write.
+TEST_F(Corrupt, NumbersOutOfRangeAreNoticedWhenFollowed) {
+  constexpr std::uint32_t kFar = 0x7FFFFFFF;
+  const auto everywhere = [](std::span<std::byte> bytes) {
+    for (std::size_t i = 0; i < bytes.size() / sizeof kFar; i += 3) put(bytes, i, kFar);
+  };
+  for (const SectionKind kind :
+       {SectionKind::links0, SectionKind::upper_slots, SectionKind::upper_links}) {
+    SCOPED_TRACE(to_string(kind));
+    restore();
+    change_section(pristine_->graph_file, kind, true, everywhere);
+    const std::vector<std::string> errors = ask_everything();
+    ASSERT_FALSE(errors.empty());
+    for (const std::string& error : errors) {
+      EXPECT_NE(error.find(pristine_->graph_file), std::string::npos) << error;
+      EXPECT_NE(error.find(to_string(kind)), std::string::npos) << error;
+    }
+    expect_repair(pristine_->graph_file);
+  }
+  for (const SectionKind kind : {SectionKind::codes_int8, SectionKind::norms,
+                                 SectionKind::sorted_row_ids, SectionKind::sorted_slots}) {
+    SCOPED_TRACE(to_string(kind));
+    restore();
+    change_section(pristine_->graph_file, kind, true, everywhere);
+    ask_everything(true);
+    expect_repair(pristine_->graph_file);
+  }
+}
+
+// Vectors are the truth: nothing can mend them, and nothing drops or launders them.
+TEST_F(Corrupt, DamagedVectorsAreNamedAndKept) {
+  change_section(pristine_->graph_file, SectionKind::vectors, false,
+                 [](std::span<std::byte> bytes) { bytes[64 * 40 + 3] ^= std::byte{0x10}; });
+  ask_everything(true);
+  EXPECT_TRUE(mentions(problems(), "section vectors"));
+  Store store = Store::open(path());
+  Collection collection = store.collection("vectors");
+  EXPECT_TRUE(mentions(store.repair().problems, "section vectors"));
+  VKB_EXPECT_ERROR(collection.compact(), ErrorCode::corruption, pristine_->graph_file);
+  EXPECT_TRUE(mentions(store.check(true).problems, "section vectors"));
+  EXPECT_EQ(collection.count(), expected().size());
+  std::vector<Record> records = collection.get({.ids = {}, .filter = {}, .include = kIncludeAll});
+  std::size_t changed = 0;
+  for (const Record& record : records) {
+    changed += !same_bits(*record.embedding, *expected().at(record.id).embedding);
+  }
+  EXPECT_EQ(changed, 1u);
+}
+
+TEST_F(Corrupt, DamagedRowIdsAreNamed) {
+  change_section(pristine_->graph_file, SectionKind::row_ids, false,
+                 [](std::span<std::byte> bytes) {
+                   for (std::size_t i = 0; i < 100; ++i) put<std::uint64_t>(bytes, i, 1'000'000);
+                 });
+  ask_everything(true);
+  EXPECT_TRUE(mentions(problems(), "section row_ids"));
+  Store store = Store::open(path());
+  VKB_EXPECT_ERROR(store.collection("vectors").compact(), ErrorCode::corruption,
+                   pristine_->graph_file);
+}
+
+TEST_F(Corrupt, ZeroedPagesOfTheDatabase) {
+  const std::string bytes = read_whole_file(database());
+  constexpr std::size_t kPage = 8192;
+  ASSERT_EQ(std::filesystem::exists(database() + "-wal") &&
+                std::filesystem::file_size(database() + "-wal") > 0,
+            false);
+  const std::size_t pages = bytes.size() / kPage;
+  ASSERT_GT(pages, 20u);
+  const std::size_t step = std::max<std::size_t>(1, pages / 40);
+  std::size_t noticed = 0;
+  for (std::size_t page = 0; page < pages; page += page < 30 ? 1 : step) {
+    SCOPED_TRACE(page);
+    restore();
+    std::string damaged = bytes;
+    std::fill_n(damaged.begin() + static_cast<std::ptrdiff_t>(page * kPage), kPage, '\0');
+    write_whole_file(database(), damaged);
+    for (const std::string& error : ask_everything()) {
+      EXPECT_NE(error.find("vkb"), std::string::npos) << error;
+    }
+    noticed += !problems().empty();
+  }
+  EXPECT_GT(noticed, 20u);
+}
+
+TEST_F(Corrupt, AVectorOfTheWrongSizeInTheLog) {
+  sql("UPDATE vector_log SET vector=x'00112233' WHERE seq=(SELECT max(seq) FROM vector_log)");
+  const std::vector<std::string> errors = ask_everything();
+  ASSERT_FALSE(errors.empty());
+  for (const std::string& error : errors) EXPECT_NE(error.find("vector_log"), std::string::npos);
+  EXPECT_TRUE(mentions(problems(false), "vector_log"));
+}
+
+TEST_F(Corrupt, ARecordWithoutAVectorAndAVectorWithoutARecord) {
+  sql("DELETE FROM vector_log WHERE seq=(SELECT min(seq) FROM vector_log WHERE vector NOT NULL);"
+      "DELETE FROM record WHERE id='r200'");
+  for (const std::string& error : ask_everything(true)) {
+    EXPECT_NE(error.find("record"), std::string::npos) << error;
+  }
+  const std::vector<Problem> found = problems(false);
+  EXPECT_TRUE(mentions(found, "has a record but no vector"));
+  EXPECT_TRUE(mentions(found, "has a vector but no record"));
+  EXPECT_TRUE(mentions(found, "counts "));
+}
+
+TEST_F(Corrupt, MetadataThatIsNotJson) {
+  sql("UPDATE record SET metadata='{broken' WHERE id='r300'");
+  const std::vector<std::string> errors = ask_everything();
+  ASSERT_FALSE(errors.empty());
+  for (const std::string& error : errors) EXPECT_NE(error.find("record 301"), std::string::npos);
+  EXPECT_TRUE(mentions(problems(), "record 301"));
+}
+
+TEST_F(Corrupt, TheMetadataIndexIsRebuilt) {
+  sql("DELETE FROM posting WHERE row_id % 7 = 0");
+  expect_repair("missing from the index");
+  sql("INSERT OR IGNORE INTO posting SELECT key_id, value, row_id+1 FROM posting LIMIT 500");
+  expect_repair("metadata index has");
+  sql("DELETE FROM posting");
+  expect_repair("missing from the index");
+}
+
+TEST_F(Corrupt, CountsAndStrayTombstonesAreMended) {
+  sql("UPDATE collection SET record_count=record_count+5");
+  expect_repair("counts ");
+  sql("INSERT INTO tombstone SELECT segment_id, row_count+9, 1 FROM segment");
+  EXPECT_FALSE(ask_everything().empty());
+  expect_repair("tombstone for slot");
+}
+
+TEST_F(Corrupt, ATombstoneTooManyIsNamed) {
+  sql("INSERT OR IGNORE INTO tombstone SELECT segment_id, 5, 1 FROM segment");
+  ask_everything(true);
+  EXPECT_TRUE(mentions(problems(false), "has a record but no vector"));
+}
+
+// A damaged store can still be written where the damage allows it, and says so where not.
+TEST_F(Corrupt, WritingNamesTheDamageToo) {
+  std::filesystem::resize_file(segment(pristine_->graph_file), 5000);
+  Store store = Store::open(path());
+  Collection collection = store.collection("vectors");
+  VKB_EXPECT_ERROR(collection.add(test_records(1, kDim, 9, "new")), ErrorCode::corruption,
+                   pristine_->graph_file);
+  VKB_EXPECT_ERROR(collection.compact(), ErrorCode::corruption, pristine_->graph_file);
+  EXPECT_EQ(collection.count(), expected().size());
+  Collection other = store.create_collection("other");
+  other.add(test_records(3, 4));
+  EXPECT_EQ(other.count(), 3u);
+}
+
+}  // namespace
+}  // namespace vkb

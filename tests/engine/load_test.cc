@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include "engine/tuning.h"
+#include "engine/vkb.h"
+#include "tests/support/faulty_file_system.h"
+#include "tests/support/temp_directory.h"
+#include "tests/support/test_records.h"
+
+namespace vkb {
+namespace {
+
+class Load : public ::testing::Test {
+ protected:
+  Load()
+      : store_(Store::open(directory_.path(), {.file_system = &files_})),
+        collection_(store_.create_collection(
+            "loaded", {.space = Space::l2, .m = 4, .ef_construction = 20})) {}
+
+  LoadResult load(std::vector<Record> records, std::size_t batch,
+                  const ProgressFunction& progress = {}) {
+    VectorSource source(std::move(records), batch);
+    return collection_.load(source, progress);
+  }
+
+  TempDirectory directory_;
+  FaultyFileSystem files_;
+  Store store_;
+  Collection collection_;
+};
+
+TEST_F(Load, EndsWithOneGraphSegment) {
+  const std::vector<Record> records = test_records(kGraphMinRows + 500, 4);
+  const LoadResult result = load(records, 700);
+  EXPECT_EQ(result.records, records.size());
+  EXPECT_EQ(result.replaced, 0u);
+  EXPECT_FALSE(result.stopped);
+  const CollectionInfo info = collection_.info();
+  ASSERT_EQ(info.segments.size(), 1u);
+  EXPECT_TRUE(info.segments[0].has_graph);
+  EXPECT_EQ(info.unsealed_count, 0u);
+  EXPECT_EQ(differences(expected_of(records), collection_), "");
+  EXPECT_TRUE(is_sound(store_));
+  EXPECT_EQ(files_.list(directory_.file("segments")).size(), 1u);
+}
+
+TEST_F(Load, ReplacesRecordsAsAWhole) {
+  std::vector<Record> records = test_records(20, 4);
+  for (Record& record : records) record.uri = "somewhere";
+  collection_.add(records);
+  std::vector<Record> again = test_records(30, 4, 2);
+  for (Record& record : again) {
+    record.document.reset();
+    record.origin = "elsewhere";
+  }
+  const LoadResult result = load(again, 7);
+  EXPECT_EQ(result.records, 30u);
+  EXPECT_EQ(result.replaced, 20u);
+  EXPECT_EQ(differences(expected_of(again), collection_), "");
+  EXPECT_TRUE(is_sound(store_));
+}
+
+// A record that comes again in a later batch of the same load has two rows in the merged segment,
+// of which the newer one counts, with a graph and without (R5).
+TEST_F(Load, TheLastOfRecordsWithOneIdCounts) {
+  for (const std::size_t rows : {std::size_t{60}, kGraphMinRows + 60}) {
+    SCOPED_TRACE(rows);
+    std::vector<Record> records = test_records(rows, 4);
+    for (const Record& record : test_records(20, 4, 3)) records.push_back(record);
+    records.push_back(test_record("r5", {1, 2, 3, 4}));
+    records.push_back(test_record("r5", {5, 6, 7, 8}));
+    load(records, rows / 3);
+    EXPECT_EQ(differences(expected_of(records), collection_), "");
+    EXPECT_TRUE(is_sound(store_));
+    // Its tombstones go on working when it changes again.
+    const std::vector<std::string> ids{"r5", "r6"};
+    EXPECT_EQ(collection_.remove(ids), 2u);
+    Expected expected = expected_of(records);
+    expected.erase("r5");
+    expected.erase("r6");
+    EXPECT_EQ(differences(expected, collection_), "");
+    const std::vector<float> query{5, 6, 7, 8};
+    const auto hits = collection_.query(query, {.k = 20, .exact = true});
+    EXPECT_EQ(wrong_answer(Space::l2, query, 20, expected, hits), "");
+    collection_.compact();
+    EXPECT_EQ(differences(expected, collection_), "");
+    EXPECT_TRUE(is_sound(store_));
+    collection_.remove(Filter{});
+    EXPECT_EQ(collection_.count(), 0u);
+  }
+}
+
+TEST_F(Load, StoppedKeepsWholeBatchesAndGoesOnLater) {
+  const std::vector<Record> records = test_records(100, 4);
+  const LoadResult result =
+      load(records, 10, [](const Progress& progress) { return progress.done < 30; });
+  EXPECT_TRUE(result.stopped);
+  EXPECT_EQ(result.records, 30u);
+  EXPECT_EQ(differences(expected_of(std::span(records).first(30)), collection_), "");
+  EXPECT_EQ(load(records, 10).replaced, 30u);
+  EXPECT_EQ(differences(expected_of(records), collection_), "");
+  EXPECT_TRUE(is_sound(store_));
+}
+
+// Each batch is visible, here and through another store, when the next one is asked for.
+TEST_F(Load, BatchesAreVisibleAsTheyCome) {
+  class Watching : public VectorSource {
+   public:
+    Watching(const Collection& collection, std::vector<Record> records)
+        : VectorSource(std::move(records), 10), collection_(collection) {}
+    bool next(std::vector<Record>& batch) override {
+      counts.push_back(collection_.count());
+      return VectorSource::next(batch);
+    }
+    std::vector<std::uint64_t> counts;
+
+   private:
+    const Collection& collection_;
+  };
+  const Store reader = Store::open(directory_.path(), {.read_only = true});
+  const Collection reading = reader.collection("loaded");
+  Watching source(reading, test_records(40, 4));
+  collection_.load(source);
+  // One batch is fetched while the one before is stored.
+  ASSERT_EQ(source.counts.size(), 5u);
+  for (std::size_t i = 2; i < 5; ++i) EXPECT_GE(source.counts[i], 10 * (i - 1));
+  EXPECT_EQ(reading.count(), 40u);
+}
+
+TEST_F(Load, ErrorsOfTheSourcePassThrough) {
+  class Failing : public VectorSource {
+   public:
+    Failing() : VectorSource(test_records(20, 4), 10) {}
+    bool next(std::vector<Record>& batch) override {
+      if (++calls_ == 3) throw std::runtime_error("source is gone");
+      return VectorSource::next(batch);
+    }
+
+   private:
+    int calls_ = 0;
+  };
+  Failing source;
+  EXPECT_THROW(collection_.load(source), std::runtime_error);
+  EXPECT_EQ(collection_.count(), 20u);
+  EXPECT_TRUE(is_sound(store_));
+}
+
+TEST_F(Load, ABadRecordFailsItsBatchOnly) {
+  std::vector<Record> records = test_records(25, 4);
+  records[17].embedding->pop_back();
+  VKB_EXPECT_ERROR(load(records, 10), ErrorCode::invalid_argument, "'r17'");
+  EXPECT_EQ(collection_.count(), 10u);
+  records[17].embedding.reset();
+  VKB_EXPECT_ERROR(load(records, 10), ErrorCode::invalid_argument, "'r17'");
+  EXPECT_EQ(collection_.count(), 10u);
+  EXPECT_TRUE(is_sound(store_));
+}
+
+TEST_F(Load, AFullDiskKeepsWholeBatches) {
+  files_.fail(FileCall::publish, 3);
+  VKB_EXPECT_ERROR(load(test_records(50, 4), 10), ErrorCode::io_error, "injected");
+  EXPECT_EQ(collection_.count(), 20u);
+  EXPECT_TRUE(is_sound(store_));
+  load(test_records(50, 4), 10);
+  EXPECT_EQ(differences(expected_of(test_records(50, 4)), collection_), "");
+}
+
+TEST_F(Load, OfNothingIsNothing) {
+  EXPECT_EQ(load({}, 10).records, 0u);
+  EXPECT_EQ(collection_.count(), 0u);
+  EXPECT_TRUE(collection_.compact());
+}
+
+// A few new rows do not make a large graph be built anew, but many do.
+TEST_F(Load, RebuildsAGraphOnlyForManyNewRows) {
+  load(test_records(2 * kGraphMinRows, 4), 3000);
+  load(test_records(100, 4, 2, "few"), 50);
+  CollectionInfo info = collection_.info();
+  ASSERT_EQ(info.segments.size(), 2u);
+  EXPECT_EQ(info.segments[0].has_graph + info.segments[1].has_graph, 1);
+  load(test_records(kGraphMinRows, 4, 3, "many"), 3000);
+  info = collection_.info();
+  ASSERT_EQ(info.segments.size(), 1u);
+  EXPECT_TRUE(info.segments[0].has_graph);
+  EXPECT_EQ(info.record_count, 3 * kGraphMinRows + 100);
+  EXPECT_TRUE(is_sound(store_));
+}
+
+}  // namespace
+}  // namespace vkb

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/query.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "engine/tuning.h"
+#include "tests/support/temp_directory.h"
+#include "tests/support/test_records.h"
+
+namespace vkb {
+namespace {
+
+class Query : public ::testing::TestWithParam<Space> {
+ protected:
+  Query()
+      : store_(Store::open(directory_.path())),
+        collection_(store_.create_collection(
+            "asked", {.space = GetParam(), .m = 8, .ef_construction = 40})) {}
+
+  void expect_right(const std::vector<float>& query, const QueryOptions& options,
+                    const Expected& candidates) {
+    EXPECT_EQ(wrong_answer(GetParam(), query, options.k, candidates,
+                           collection_.query(query, options), options.exact),
+              "");
+  }
+
+  TempDirectory directory_;
+  Store store_;
+  Collection collection_;
+};
+
+// A graph segment, a flat segment and the log together, each with dead rows.
+TEST_P(Query, MergesAllPlacesAVectorCanBeIn) {
+  std::vector<Record> records = test_records(kGraphMinRows + 1300, 6);
+  const auto part = [&](std::size_t from, std::size_t to) {
+    return std::span(records).subspan(from, to - from);
+  };
+  collection_.add(part(0, kGraphMinRows + 1000));
+  collection_.compact();
+  VectorSource some({part(kGraphMinRows + 1000, kGraphMinRows + 1200).begin(),
+                     part(kGraphMinRows + 1000, kGraphMinRows + 1200).end()},
+                    200);
+  collection_.load(some);
+  collection_.add(part(kGraphMinRows + 1200, records.size()));
+  const std::vector<std::string> removed{"r5", numbered("r", kGraphMinRows + 1100),
+                                         numbered("r", kGraphMinRows + 1250)};
+  collection_.remove(removed);
+  Expected expected = expected_of(records);
+  for (const std::string& id : removed) expected.erase(id);
+  const CollectionInfo info = collection_.info();
+  ASSERT_EQ(info.segments.size(), 2u);
+  ASSERT_GT(info.unsealed_count, 0u);
+  ASSERT_EQ(info.tombstone_count, 2u);
+
+  Expected group;
+  std::vector<std::string> ids;
+  Expected named;
+  for (const auto& [id, record] : expected) {
+    if (std::get<std::string>(record.metadata->at("group")) == "g5") group.emplace(id, record);
+    if (id.back() != '7') continue;
+    ids.push_back(id);
+    named.emplace(id, record);
+  }
+  const Filter filter = Filter::compare(Filter::Op::eq, "group", std::string("g5"));
+  TestRandom random(5);
+  for (int i = 0; i < 20; ++i) {
+    const std::vector<float> query = random_vector(random, 6);
+    for (const bool exact : {false, true}) {
+      expect_right(query, {.k = 10, .exact = exact}, expected);
+      expect_right(query, {.k = 10, .exact = exact, .ids = {}, .filter = filter}, group);
+      expect_right(query, {.k = 10, .exact = exact, .ids = ids}, named);
+    }
+  }
+  // More than there are, one, none.
+  const std::vector<float> query = random_vector(random, 6);
+  expect_right(query, {.k = 100'000, .exact = true}, expected);
+  expect_right(query, {.k = std::numeric_limits<std::uint32_t>::max()}, expected);
+  expect_right(query, {.k = 1}, expected);
+  EXPECT_TRUE(collection_.query(query, {.k = 0}).empty());
+  EXPECT_TRUE(collection_.query(query, {.ids = std::vector<std::string>{}}).empty());
+  EXPECT_TRUE(collection_.query(query, {.ids = std::vector<std::string>{"none"}}).empty());
+  EXPECT_TRUE(
+      collection_.query(query, {.ids = {}, .filter = Filter::compare(Filter::Op::eq, "no", true)})
+          .empty());
+}
+
+TEST_P(Query, RefusesWhatIsNotAVectorOfItsDimension) {
+  collection_.add(test_records(3, 4));
+  VKB_EXPECT_ERROR(collection_.query(std::vector<float>{1, 2, 3}), ErrorCode::invalid_argument,
+                   "dimension of 4, got 3");
+  VKB_EXPECT_ERROR(collection_.query({}), ErrorCode::invalid_argument, "got 0");
+  for (const float bad :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    VKB_EXPECT_ERROR(collection_.query(std::vector<float>{1, bad, 3, 4}),
+                     ErrorCode::invalid_argument, "NaN or infinity");
+  }
+}
+
+TEST_P(Query, TakesExtremeFiniteVectors) {
+  const float most = std::numeric_limits<float>::max();
+  const float least = std::numeric_limits<float>::denorm_min();
+  const std::vector<Record> records = {
+      test_record("zero", {0, 0, 0, 0}), test_record("most", {most, most, most, most}),
+      test_record("least", {least, 0, 0, 0}), test_record("minus", {-most, most, -most, 1})};
+  collection_.add(records);
+  for (int pass = 0; pass < 2; ++pass) {
+    for (const Record& record : records) {
+      const auto hits = collection_.query(*record.embedding, {.k = 4});
+      ASSERT_EQ(hits.size(), 4u);
+      for (const Hit& hit : hits) EXPECT_FALSE(std::isnan(hit.distance)) << hit.record.id;
+    }
+    collection_.compact();
+  }
+}
+
+// Many equal vectors make graphs whose nodes are hard to reach: still k hits.
+TEST_P(Query, FindsKAmongManyEqualVectors) {
+  TestRandom random(3);
+  std::vector<Record> records;
+  for (std::uint64_t i = 0; i < 50; ++i) {
+    const std::vector<float> vector = random_vector(random, 8);
+    for (std::uint64_t j = 0; j < 100; ++j) {
+      records.push_back(test_record(numbered("r", 100 * i + j), vector));
+    }
+  }
+  collection_.add(records);
+  collection_.compact();
+  ASSERT_TRUE(collection_.info().segments.at(0).has_graph);
+  const Expected expected = expected_of(records);
+  for (int i = 0; i < 10; ++i) {
+    const std::vector<float> query = random_vector(random, 8);
+    for (const std::uint32_t k : {10U, 100U, 1000U}) {
+      EXPECT_EQ(collection_.query(query, {.k = k}).size(), k);
+    }
+    EXPECT_EQ(collection_.query(query, {.k = 5000}).size(), 5000u);
+  }
+}
+
+TEST_P(Query, IncludesWhatIsAskedFor) {
+  collection_.add(test_records(3, 4));
+  const std::vector<float> query(4, 0.5F);
+  const Hit plain = collection_.query(query, {.k = 1})[0];
+  EXPECT_TRUE(plain.record.document && plain.record.metadata && !plain.record.embedding);
+  const Hit all = collection_.query(query, {.k = 1, .include = kIncludeAll})[0];
+  ASSERT_TRUE(all.record.embedding);
+  EXPECT_NEAR(all.distance, true_distance(GetParam(), query, *all.record.embedding), 1e-5);
+}
+
+INSTANTIATE_TEST_SUITE_P(Spaces, Query, ::testing::Values(Space::cosine, Space::l2, Space::ip),
+                         [](const auto& test) { return std::string(to_string(test.param)); });
+
+}  // namespace
+}  // namespace vkb

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/thread_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <latch>
+#include <stdexcept>
+
+namespace vkb {
+namespace {
+
+TEST(ThreadPool, RunsEverything) {
+  std::atomic<int> sum = 0;
+  ThreadPool pool;
+  for (int i = 1; i <= 1000; ++i) pool.run([&sum, i] { sum += i; });
+  EXPECT_TRUE(pool.wait());
+  EXPECT_EQ(sum, 500500);
+  EXPECT_EQ(pool.unfinished(), 0u);
+}
+
+TEST(ThreadPool, WaitingTellsWhetherTimeRanOut) {
+  std::latch held(1);
+  ThreadPool pool;
+  pool.run([&] { held.wait(); });
+  EXPECT_FALSE(pool.wait(0, 1));
+  EXPECT_TRUE(pool.wait(1, 1));
+  held.count_down();
+  EXPECT_TRUE(pool.wait());
+}
+
+TEST(ThreadPool, RethrowsTheFirstErrorOnceAndGoesOn) {
+  ThreadPool pool;
+  pool.run([] { throw std::runtime_error("task"); });
+  EXPECT_THROW(pool.wait(), std::runtime_error);
+  EXPECT_TRUE(pool.wait());
+  std::atomic<bool> ran = false;
+  pool.run([&] { ran = true; });
+  pool.wait();
+  EXPECT_TRUE(ran);
+}
+
+TEST(ThreadPool, TheDestructorDropsWhatHasNotBegun) {
+  std::latch begun(1);
+  std::latch held(1);
+  std::atomic<int> ran = 0;
+  {
+    ThreadPool pool;
+    pool.run([&] {
+      begun.count_down();
+      held.wait();
+    });
+    begun.wait();
+    for (int i = 0; i < 100; ++i) pool.run([&] { ++ran; });
+    held.count_down();
+  }
+  EXPECT_LE(ran, 100);
+}
+
+}  // namespace
+}  // namespace vkb
