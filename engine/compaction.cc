@@ -127,7 +127,8 @@ void Merger::add(const SegmentView& input) {
   // Damage in what nothing can rebuild must not get a new, matching checksum (R9).
   for (const SectionEntry& section : input.segment->sections()) {
     const auto kind = static_cast<SectionKind>(section.kind);
-    if (kind == SectionKind::vectors || kind == SectionKind::row_ids) input.segment->verify(section);
+    if (kind == SectionKind::vectors || kind == SectionKind::row_ids)
+      input.segment->verify(section);
   }
   const auto number = static_cast<std::uint32_t>(inputs_.size());
   inputs_.push_back(input);
@@ -168,6 +169,7 @@ void Merger::build_graph(std::size_t first, const std::vector<GraphRow>& rows) {
     encode_int8(vector, norm_of(vector), static_cast<Space>(row_.space), code.data());
     builder_.add(static_cast<std::uint32_t>(first + i), code.data());
   }
+  if (!rows.empty()) rows.back().first->release_vectors();
 }
 
 bool Merger::finish(const ProgressFunction& progress) {
@@ -190,8 +192,12 @@ bool Merger::finish(const ProgressFunction& progress) {
     };
     std::optional<SegmentRow> merged;
     if (!sources_.empty()) {
-      merged = write_segment(store_, row_, graph, sources_.size(), row_at,
-                             [&](std::size_t done) { report("copy", done); });
+      merged = write_segment(store_, row_, graph, sources_.size(), row_at, [&](std::size_t done) {
+        for (const SegmentView& input : inputs_) {
+          input.segment->release_vectors();
+        }
+        report("copy", done);
+      });
     }
     replace_inputs(merged, graph);
     return true;

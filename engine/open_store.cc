@@ -58,7 +58,7 @@ void OpenStore::create_or_check() {
   const std::string path = database_path(directory_);
   if (files_.file_size(path) > 0) {
     const ReaderLease lease(*this);
-    if (!has_no_tables(lease.database())) return check_schema(lease.database());
+    if (!is_blank(lease.database())) return check_schema(lease.database());
   }
   // No store, or one whose creation was cut short.
   if (options_.read_only || !options_.create) {

@@ -95,7 +95,7 @@ struct CollectionOptions {
   std::optional<std::uint32_t> dim{};  // 1..16384; taken from the first embedding when absent
   std::uint32_t m = 16;                // neighbours a node, 2..512; level 0 has twice as many
   std::uint32_t ef_construction = 200;
-  std::uint32_t ef_search = 128;
+  std::uint32_t ef_search = 192;
   std::optional<std::string> model{};  // the embedding model's name, when known
   std::optional<Metadata> metadata{};
 };

@@ -167,6 +167,8 @@ class PosixMappedFile final : public MappedFile {
         return MADV_SEQUENTIAL;
       case Access::will_need:
         return MADV_WILLNEED;
+      case Access::dont_need:
+        return MADV_DONTNEED;
     }
     return MADV_NORMAL;
   }

@@ -21,7 +21,7 @@ namespace vkb {
 class MappedFile {
  public:
   // How a range is going to be read; a hint to the kernel.
-  enum class Access { normal, random, sequential, will_need };
+  enum class Access { normal, random, sequential, will_need, dont_need };
 
   virtual ~MappedFile() = default;
   virtual std::span<const std::byte> bytes() const noexcept = 0;

@@ -113,8 +113,9 @@ int schema_version(Database& database) {
   return static_cast<int>(pragma(database, "user_version"));
 }
 
-bool has_no_tables(Database& database) {
-  return pragma(database, "schema_version") == 0;
+bool is_blank(Database& database) {
+  return pragma(database, "schema_version") == 0 && schema_version(database) == 0 &&
+         pragma(database, "application_id") == 0;
 }
 
 void check_schema(Database& database) {
@@ -134,7 +135,7 @@ void check_schema(Database& database) {
 
 void migrate(Database& writer) {
   Transaction transaction(writer, Transaction::Kind::write);
-  if (has_no_tables(writer)) {
+  if (is_blank(writer)) {
     writer.execute(kVersion1);
     writer.execute("PRAGMA application_id=" + std::to_string(kApplicationId) +
                    "; PRAGMA user_version=1;");

@@ -12,7 +12,7 @@ inline constexpr int kSchemaVersion = 1;
 int schema_version(Database& database);
 
 // True for a new database, or one whose creation was cut short.
-bool has_no_tables(Database& database);
+bool is_blank(Database& database);
 
 // Throws unsupported when a newer vkb wrote the database, corruption when it is another program's.
 void check_schema(Database& database);

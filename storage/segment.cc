@@ -241,6 +241,13 @@ bool Segment::verify(const SectionEntry& section,
                   std::to_string(section.offset) + ") does not match its checksum");
 }
 
+void Segment::release_vectors() const noexcept {
+  for (const SectionEntry& section : sections()) {
+    if (static_cast<SectionKind>(section.kind) != SectionKind::vectors) continue;
+    file_->advise(section.offset, section.bytes, MappedFile::Access::dont_need);
+  }
+}
+
 void Segment::read_ahead() const noexcept {
   for (const SectionEntry& section : sections()) {
     switch (static_cast<SectionKind>(section.kind)) {

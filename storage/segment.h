@@ -71,6 +71,9 @@ class Segment {
   // Asks the kernel for what a search reads first (codes, links, upper levels, row ids), without
   // waiting, and tells it that vectors are read here and there.
   void read_ahead() const noexcept;
+  // Takes the pages of `vectors` out of this process, which leaves them in the page cache: for work
+  // that passes over all of them once.
+  void release_vectors() const noexcept;
 
  private:
   Segment() = default;

@@ -34,6 +34,7 @@ THIRD_PARTY = {
     "xsimd/*": ("engine/kernels_*",),
     "immintrin.h": ("engine/kernels_*",),
     "hiredis/*": ("importers/redis_client.cc",),
+    "openssl/*": ("importers/redis_client.cc",),
     "re2/*": ("storage/regex_function.cc", "storage/filter.cc"),
     "zstd.h": ("storage/compression.cc",),
     "xxhash.h": ("storage/segment_format.cc", "storage/records.cc", "importers/bytes.cc"),

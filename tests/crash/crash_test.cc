@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
+#include <set>
 
 #include "storage/manifest.h"
 #include "storage/sqlite.h"
@@ -66,6 +67,7 @@ struct Told {
   std::uint64_t begun = 0;
   std::uint64_t done = 0;
   int status = 0;
+  bool killed_from_outside = false;
 };
 
 class Crash : public ::testing::Test {
@@ -103,6 +105,7 @@ class Crash : public ::testing::Test {
         const ::timespec wait{0, death.microseconds * 1000L};
         ::ppoll(&none, 0, &wait, nullptr);
         ::kill(worker, SIGKILL);
+        told.killed_from_outside = true;
       }
     }
     ::close(pipe[0]);
@@ -171,6 +174,7 @@ class Crash : public ::testing::Test {
       const Told told = run_worker(seed, next, size, death);
       ASSERT_TRUE(WIFSIGNALED(told.status) && WTERMSIG(told.status) == SIGKILL)
           << "worker status " << told.status;
+      if (!told.killed_from_outside) met_.insert(death.point);
       for (std::uint64_t i = 0; i < told.done; ++i) {
         apply_to(make_operation(seed, next++, size), expected_);
       }
@@ -203,13 +207,21 @@ class Crash : public ::testing::Test {
   }
 
   static constexpr std::uint64_t kMostOperations = 40;
+  std::set<std::string> met_;  // the points where a worker really died
   TempDirectory directory_;
   Expected expected_;
   std::optional<Store> reader_;
   std::optional<Collection> reading_;
 };
 
-TEST_F(Crash, SmallOperations) { torture(1, rounds(160), kSmallWorkload); }
+TEST_F(Crash, SmallOperations) {
+  const int count = rounds(160);
+  torture(1, count, kSmallWorkload);
+  if (count < 160) return;
+  for (const std::string_view point : kPoints) {
+    EXPECT_TRUE(met_.contains(std::string(point))) << "no worker died at " << point;
+  }
+}
 
 TEST_F(Crash, WithGraphsAndBackgroundSeals) { torture(2, rounds(40), kLargeWorkload); }
 
