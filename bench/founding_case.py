@@ -71,7 +71,7 @@ def kill_at_random(run: Run, store: pathlib.Path, kills: int, seconds: float) ->
     for number in range(kills):
         command = [run.binary, *map(str, run.import_command(store)), "--quiet"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait = chance.uniform(0.02, 0.9) * seconds / (1 if number % 2 else 4)
+        wait = chance.uniform(0.02, 0.95) * seconds / (1 if number % 3 == 2 else 5)
         try:
             process.wait(wait)
         except subprocess.TimeoutExpired:

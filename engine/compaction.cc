@@ -179,7 +179,10 @@ bool Merger::finish(const ProgressFunction& progress) {
     }
   };
   try {
-    while (!pool_.wait(0, 200)) report("build", builder_.size());
+    while (!pool_.wait(0, 200)) {
+      const std::uint64_t waiting = pool_.unfinished() * kTaskRows;
+      report("build", queued_ - std::min(queued_, waiting));
+    }
     const Graph graph = finish_graph();
     const std::unordered_set<std::uint32_t> superseded = superseded_ordinals();
     const auto row_at = [&](std::size_t slot) {

@@ -48,6 +48,7 @@ class RedisCleanupTest : public testing::Test {
   }
   void import() {
     const RedisImportResult result = import_redis(import_options_);
+    ASSERT_TRUE(result.verification.has_value());
     ASSERT_TRUE(result.verification->passed)
         << testing::PrintToString(result.verification->problems);
   }
@@ -108,11 +109,11 @@ TEST_F(RedisCleanupTest, StoppedItGoesOn) {
 
 TEST_F(RedisCleanupTest, OnlyAPassedReportIsTaken) {
   import_options_.verify = false;
-  import();
+  import_redis(import_options_);
   options_.yes = true;
   EXPECT_THROW(cleanup_redis(options_), Error);
   import_options_.verify = true;
-  import_redis(import_options_);
+  import();
   nlohmann::json report = nlohmann::json::parse(read_whole_file(options_.report + "/report.json"));
   report["verification"]["passed"] = false;
   std::ofstream(options_.report + "/report.json") << report;

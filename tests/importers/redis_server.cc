@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/importers/redis_server.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <spawn.h>
@@ -57,9 +58,16 @@ void RedisServer::start() {
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
-  if (posix_spawn(&pid_, words[0].c_str(), nullptr, nullptr, argv.data(), environ) != 0) {
-    throw std::runtime_error("redis-server cannot be started");
+  // Its output goes to its log: were it ours, a server left by a crashed test would keep whoever
+  // reads our output waiting.
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  for (const int fd : {STDOUT_FILENO, STDERR_FILENO}) {
+    posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", O_WRONLY, 0);
   }
+  const int failure = posix_spawn(&pid_, words[0].c_str(), &actions, nullptr, argv.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  if (failure != 0) throw std::runtime_error("redis-server cannot be started");
   // Another process: its socket is all there is to wait for.
   for (int i = 0; i < 1000 && !std::filesystem::exists(url().path); ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));

@@ -274,8 +274,8 @@ INSTANTIATE_TEST_SUITE_P(Settings, Model,
                                            Setting{3, Space::ip, 16, 500, 200, 20, 100, 1},
                                            Setting{4, Space::l2, 1, 300, 40, 5, 20, 1},
                                            // Past kSealRows and kGraphMinRows:
-                                           Setting{5, Space::cosine, 8, 90, 9000, 700, 5000, 10},
-                                           Setting{6, Space::l2, 4, 90, 7000, 900, 6000, 10}));
+                                           Setting{5, Space::cosine, 8, 60, 9000, 700, 5000, 10},
+                                           Setting{6, Space::l2, 4, 60, 7000, 900, 6000, 10}));
 
 // The thresholds are really crossed: the log is sealed, and graphs are built, behind the caller.
 TEST(ModelThresholds, SealsAndBuildsGraphsInTheBackground) {
