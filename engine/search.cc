@@ -283,7 +283,9 @@ std::vector<Neighbour> search_graph(const Segment& segment, const PreparedQuery&
   } else {
     walk(segment, distances, scratch, FilteredBeam(scratch, width, selection));
   }
-  scratch.pool.nearest_slots(kGraphRerankFactor * k + kGraphRerankExtra, scratch.slots);
+  const std::size_t most =
+      segment.dim() < kCodesMinDim ? width : kGraphRerankFactor * k + kGraphRerankExtra;
+  scratch.pool.nearest_slots(most, scratch.slots);
   return rerank(segment, distances, scratch.slots, k, scratch.neighbours);
 }
 
@@ -292,7 +294,7 @@ std::vector<Neighbour> search_flat(const Segment& segment, const PreparedQuery& 
   assert(query.dim() == segment.dim());
   if (k == 0 || segment.row_count() == 0) return {};
   const RowDistances distances(segment, query);
-  if (exact || !segment.has_codes()) {
+  if (exact || !segment.has_codes() || segment.dim() < kCodesMinDim) {
     Smallest<Neighbour> nearest(std::min(k, segment.row_count()));
     for_each_selected(segment.row_count(), selection, [&](std::span<const std::uint32_t> slots) {
       distances.exact(slots, [&](std::uint32_t slot, float distance) {

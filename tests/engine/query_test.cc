@@ -151,5 +151,26 @@ TEST_P(Query, IncludesWhatIsAskedFor) {
 INSTANTIATE_TEST_SUITE_P(Spaces, Query, ::testing::Values(Space::cosine, Space::l2, Space::ip),
                          [](const auto& test) { return std::string(to_string(test.param)); });
 
+// One byte a component cannot tell such neighbours apart, so low dimensions are searched by f32.
+TEST(QueryLowDimension, CloseNeighboursAreToldApart) {
+  const TempDirectory directory;
+  Store store = Store::open(directory.path());
+  Collection collection = store.create_collection("narrow", {.space = Space::l2});
+  std::vector<Record> records;
+  for (int i = 0; i < 300; ++i) {
+    records.push_back(
+        test_record(numbered("r", static_cast<std::uint64_t>(i)), {1.0F, static_cast<float>(i)}));
+  }
+  VectorSource source(records, 100);
+  collection.load(source);
+  ASSERT_EQ(collection.info().segments.size(), 1u);
+  for (const Record& record : records) {
+    const QueryOptions options{.k = 10};
+    EXPECT_EQ(wrong_answer(Space::l2, *record.embedding, options.k, expected_of(records),
+                           collection.query(*record.embedding, options), true),
+              "");
+  }
+}
+
 }  // namespace
 }  // namespace vkb
