@@ -153,6 +153,8 @@ std::shared_ptr<const Segment> Segment::open(FileSystem& files, const std::strin
   segment->code_stride_ = row_stride(sizeof(Int8CodeHeader) + header->dim);
   segment->links0_width_ = 2 * header->m;
   for (const SectionEntry& section : segment->sections()) segment->place(section, base);
+  // Vectors are read here and there: without this each read would bring in its surroundings too.
+  segment->advise_vectors(MappedFile::Access::random);
   return segment;
 }
 
@@ -241,31 +243,12 @@ bool Segment::verify(const SectionEntry& section,
                   std::to_string(section.offset) + ") does not match its checksum");
 }
 
-void Segment::release_vectors() const noexcept {
+void Segment::release_vectors() const noexcept { advise_vectors(MappedFile::Access::dont_need); }
+
+void Segment::advise_vectors(MappedFile::Access access) const noexcept {
   for (const SectionEntry& section : sections()) {
     if (static_cast<SectionKind>(section.kind) != SectionKind::vectors) continue;
-    file_->advise(section.offset, section.bytes, MappedFile::Access::dont_need);
-  }
-}
-
-void Segment::read_ahead() const noexcept {
-  for (const SectionEntry& section : sections()) {
-    switch (static_cast<SectionKind>(section.kind)) {
-      case SectionKind::row_ids:
-      case SectionKind::codes_int8:
-      case SectionKind::links0:
-      case SectionKind::upper_slots:
-      case SectionKind::upper_links:
-        file_->advise(section.offset, section.bytes, MappedFile::Access::will_need);
-        break;
-      case SectionKind::vectors:
-        file_->advise(section.offset, section.bytes, MappedFile::Access::random);
-        break;
-      case SectionKind::sorted_row_ids:
-      case SectionKind::sorted_slots:
-      case SectionKind::norms:
-        break;
-    }
+    file_->advise(section.offset, section.bytes, access);
   }
 }
 

@@ -68,15 +68,13 @@ class Segment {
   void verify_all(const std::function<bool(std::uint64_t)>& progress = {}) const;
   const MappedFile& file() const noexcept { return *file_; }
   std::span<const SectionEntry> sections() const noexcept;
-  // Asks the kernel for what a search reads first (codes, links, upper levels, row ids), without
-  // waiting, and tells it that vectors are read here and there.
-  void read_ahead() const noexcept;
   // Takes the pages of `vectors` out of this process, which leaves them in the page cache: for work
   // that passes over all of them once.
   void release_vectors() const noexcept;
 
  private:
   Segment() = default;
+  void advise_vectors(MappedFile::Access access) const noexcept;
   void place(const SectionEntry& section, const std::byte* base) noexcept;
   // Returns false when `progress` stopped it.
   bool verify(const SectionEntry& section,

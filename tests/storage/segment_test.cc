@@ -88,7 +88,7 @@ TEST(Segment, RoundTrip) {
     EXPECT_EQ(segment->has_codes(), c.codes && c.rows > 0);
     expect_same_rows(*segment, sample);
     if (c.m != 0) expect_same_graph(*segment, sample);
-    segment->read_ahead();
+    segment->release_vectors();
     segment->verify_all();
     for (const SectionEntry& section : segment->sections()) segment->verify(section);
   }
@@ -141,7 +141,6 @@ TEST(Segment, OpeningReadsTheHeaderAndNothingElse) {
     HeaderOnlyFileSystem header_only;
     const auto segment = Segment::open(header_only, path);
     EXPECT_EQ(segment->row_count(), rows);
-    segment->read_ahead();
     logs.push_back(header_only.log());
   }
   EXPECT_EQ(logs[0], std::vector<std::string>{"map s.vseg"});
