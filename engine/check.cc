@@ -40,6 +40,8 @@ class Checker {
 
  private:
   void report(std::string object, std::string message, bool repairable) {
+    // An error caught here names its object already.
+    if (message.starts_with(object + ": ")) message.erase(0, object.size() + 2);
     result_.problems.push_back({std::move(object), std::move(message), repairable});
   }
 
@@ -357,6 +359,7 @@ void Store::backup(const std::string& destination, const ProgressFunction& progr
       const std::string target = destination + "/segments/" + name;
       if (!files.exists(target)) {
         if (!files.exists(source)) break;
+        Segment::open(files, source);  // a backup of what is visibly damaged is none
         files.hard_link_or_copy(source, target);
       }
       ++linked;

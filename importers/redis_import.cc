@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "importers/redis_import.h"
 
+#include <unistd.h>
+
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -70,10 +72,11 @@ class Import {
     make_plan(client);
     if (options_.dry_run) return finish();
     if (options_.backup) make_backup(client);
-    Store store = Store::open(options_.store);
+    Store store = Store::open(options_.store, {.lock_timeout = options_.lock_timeout});
     Collection collection = prepare_collection(store);
     result_.collection_uuid = collection.uuid();
     choose_report_directory(store);
+    make_report_directory();
 
     RejectLog rejects(options_.rejects_file.value_or(result_.report + "/rejects.jsonl"));
     if (options_.rejects_file) rejects.create();
@@ -205,6 +208,21 @@ class Import {
     result_.report = base;
     for (int i = 2; std::filesystem::exists(result_.report); ++i) {
       result_.report = base + '-' + std::to_string(i);
+    }
+  }
+
+  // Now, not when the report is written: a place that cannot be written to must not cost the
+  // import.
+  void make_report_directory() const {
+    std::error_code error;
+    std::filesystem::create_directories(result_.report, error);
+    if (!error && ::access(result_.report.c_str(), W_OK) != 0) {
+      error = std::error_code(errno, std::generic_category());
+    }
+    if (error) {
+      throw Error(ErrorCode::io_error, "report directory " + result_.report +
+                                           " cannot be written: " + error.message() +
+                                           "; nothing was imported, choose another with --report");
     }
   }
 

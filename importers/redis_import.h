@@ -23,8 +23,9 @@ namespace vkb {
 struct RedisImportOptions {
   RedisUrl url;
   RedisSelection selection;
-  std::string store;       // directory; made when it is not there
-  std::string collection;  // made when it is not there
+  std::string store;                             // directory; made when it is not there
+  std::chrono::milliseconds lock_timeout{5000};  // how long to wait for another writer
+  std::string collection;                        // made when it is not there
   std::optional<std::string> model;
   std::size_t batch_size = 1000;
   std::optional<std::uint64_t> limit;

@@ -97,26 +97,29 @@ std::string common_one(const std::vector<std::string>& strings) {
   return "";
 }
 
+bool ends_in_punctuation(std::string_view text) {
+  return !text.empty() && std::ispunct(static_cast<unsigned char>(text.back())) != 0;
+}
+
+// What stands before the ids in the keys. A scanned prefix and the separator behind it, where there
+// is one: a rule that ids do not take part in, so that a record without an id of its own has the
+// same fallback id in every run, whatever else was sampled.
 std::string find_key_prefix(const RedisPlan& plan, const std::vector<MappedRecord>& good) {
-  std::vector<std::string> candidates;
   const std::vector<std::string>& prefixes = plan.scan_prefixes;
+  const bool one = prefixes.size() == 1 && !prefixes[0].empty();
+  if (one && ends_in_punctuation(prefixes[0])) return prefixes[0];
+  std::vector<std::string> candidates;
   for (const MappedRecord& mapped : good) {
     const std::string& key = mapped.key;
     const std::string& id = mapped.record.id;
-    if (plan.mapping.layout == Layout::llama_index) {
-      const bool ends = key.size() > id.size() && key.ends_with(id);
-      candidates.push_back(ends ? key.substr(0, key.size() - id.size()) : "");
-    } else if (prefixes.size() == 1 && key.size() > prefixes[0].size() + 1) {
-      const auto last = [&](std::size_t length) {
-        return length > 0 && std::ispunct(static_cast<unsigned char>(key[length - 1])) != 0;
-      };
-      const std::size_t length = prefixes[0].size();
-      candidates.push_back(last(length)       ? prefixes[0]
-                           : last(length + 1) ? key.substr(0, length + 1)
-                                              : "");
+    if (one) {
+      const std::string longer = key.substr(0, prefixes[0].size() + 1);
+      candidates.push_back(ends_in_punctuation(longer) ? longer : "");
+    } else if (key.size() > id.size() && key.ends_with(id)) {
+      candidates.push_back(key.substr(0, key.size() - id.size()));
     }
   }
-  return candidates.empty() ? "" : common_one(candidates);
+  return common_one(candidates);
 }
 
 // The most common length of the vectors, for indexes that do not tell and for no index.

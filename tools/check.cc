@@ -51,7 +51,9 @@ int run_check(bool deep, Context& context) {
     return ok ? kExitDone : kExitFailed;
   }
   write_problems(out, result.problems);
-  out.write((ok ? "ok: " : "damaged: " + std::to_string(result.problems.size()) + " problems, ") +
+  out.write((ok ? "ok: "
+                : "damaged: " + std::to_string(result.problems.size()) +
+                      (result.problems.size() == 1 ? " problem, " : " problems, ")) +
             std::to_string(result.segments) + " segments, " + with_commas(result.records) +
             " records, " + human_bytes(result.bytes) + " compared with checksums\n");
   if (!ok) {

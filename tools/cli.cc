@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <filesystem>
 #include <sstream>
 
 #include "tools/json_text.h"
@@ -21,6 +22,11 @@ std::string quoted_list(const std::vector<std::string>& names) {
 }
 
 Store open_existing(const std::string& path, const OpenOptions& options) {
+  std::error_code ignored;
+  if (std::filesystem::is_regular_file(path, ignored)) {
+    throw Error(ErrorCode::invalid_argument,
+                path + " is a file; a store is a directory: give another --path");
+  }
   try {
     return Store::open(path, options);
   } catch (const Error& error) {
@@ -66,8 +72,7 @@ Store Context::open_to_read() {
 }
 
 Store Context::open_to_write(bool create) {
-  const std::chrono::milliseconds timeout(static_cast<std::int64_t>(lock_timeout_seconds * 1000));
-  return open_existing(path(), {.create = create, .lock_timeout = timeout});
+  return open_existing(path(), {.create = create, .lock_timeout = lock_timeout()});
 }
 
 Collection Context::open_collection(const Store& store) {

@@ -47,6 +47,9 @@ class Context {
   bool json = false;
   bool quiet = false;
   double lock_timeout_seconds = 5;  // how long a write waits for another writer
+  std::chrono::milliseconds lock_timeout() const {
+    return std::chrono::milliseconds(static_cast<std::int64_t>(lock_timeout_seconds * 1000));
+  }
   // The chosen verb; returns the exit code. Set by a subcommand's callback, called after parsing.
   std::function<int()> run;
   // When main began.

@@ -91,6 +91,7 @@ void complete(ImportFlags& flags, Context& context) {
     options.selection.index = config.redis.index;
   }
   options.store = context.path();
+  options.lock_timeout = context.lock_timeout();
   options.collection = context.collection_name().value_or("");
   if (!flags.model.empty()) {
     options.model = flags.model;

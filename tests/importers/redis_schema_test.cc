@@ -104,6 +104,28 @@ TEST(RedisSchemaTest, LangChainIsToldByItsFields) {
   EXPECT_EQ(plan.mapping.text_field, "text");
 }
 
+// A record without a usable id of its own is named after its key, in every run alike.
+TEST(RedisSchemaTest, KeyTailsDoNotDependOnWhatElseWasSampled) {
+  VKB_NEEDS_REDIS();
+  const RedisServer server;
+  RedisClient client = client_of(server);
+  const std::string vector(12, '\0');
+  const auto put = [&](const std::string& key, const std::string& content) {
+    client.command({"HSET", key, "text", "t", "vector", vector, "_node_content", content});
+  };
+  put("doc:a", R"({"id_": "a", "metadata": {}})");
+  put("doc:broken", "{bad");
+  for (const char* prefix : {"doc", "doc:"}) {
+    EXPECT_EQ(plan_redis_import(client, {.prefix = prefix}).mapping.key_prefix, "doc:");
+  }
+  for (int i = 0; i < 20; ++i) {
+    put("doc:key" + std::to_string(i), R"({"id_": "other)" + std::to_string(i) + R"("})");
+  }
+  for (const char* prefix : {"doc", "doc:"}) {
+    EXPECT_EQ(plan_redis_import(client, {.prefix = prefix}).mapping.key_prefix, "doc:");
+  }
+}
+
 TEST(RedisSchemaTest, OtherLayoutsNeedTheirFieldsNamed) {
   VKB_NEEDS_REDIS();
   const RedisServer server;

@@ -68,8 +68,15 @@ void RedisServer::start() {
   const int failure = posix_spawn(&pid_, words[0].c_str(), &actions, nullptr, argv.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
   if (failure != 0) throw std::runtime_error("redis-server cannot be started");
-  // Another process: its socket is all there is to wait for.
-  for (int i = 0; i < 1000 && !std::filesystem::exists(url().path); ++i) {
+  // Another process: that it answers is all there is to wait for. Its socket is there before.
+  for (int i = 0; i < 1000; ++i) {
+    try {
+      RedisClient(url(), {.retry_for = std::chrono::milliseconds(0)});
+      return;
+    } catch (const Error& error) {
+      // One that wants a password, or refuses what a client asks first, answers too.
+      if (std::string_view(error.what()).find("cannot reach") == std::string_view::npos) return;
+    }
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
 }

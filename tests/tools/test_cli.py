@@ -241,6 +241,9 @@ def test_a_signal_stops_at_a_safe_point(vkb, vkb_binary, store_dir, number, code
     process = subprocess.Popen(
         [vkb_binary, "add", "--jsonl", "-", "--path", store_dir, "--collection", "notes"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A shell's background job, which these tests may be, has SIGINT ignored, and the program
+        # leaves ignored signals ignored.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )  # fmt: skip
     process.stdin.write(lines(record(i) for i in range(2500)))
     process.stdin.flush()
