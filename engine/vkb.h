@@ -4,10 +4,12 @@
 // uses (Error, Value, Metadata, Filter) is in the three small headers it includes.
 //
 //   vkb::Store store = vkb::Store::open("kb");
-//   vkb::Collection notes = store.get_or_create_collection("notes", {.space = vkb::Space::cosine});
-//   std::vector<vkb::Record> records = {{.id = "a", .embedding = embed("text"), .document =
-//   "text"}}; notes.upsert(records); for (const vkb::Hit& hit : notes.query(embed("question"), {.k
-//   = 5})) use(hit.record, hit.distance);
+//   vkb::Collection notes = store.get_or_create_collection("notes", {.dim = 768});
+//   std::vector<vkb::Record> records = {{.id = "a", .embedding = embed(text), .document = text}};
+//   notes.upsert(records);
+//   for (const vkb::Hit& hit : notes.query(embed(question), {.k = 5})) {
+//     show(hit.record, hit.distance);
+//   }
 //
 // Durability: when a writing call returns, its effect survives a crash of the process or the
 // machine. Visibility: a reading call sees one state of the whole store, everything committed
