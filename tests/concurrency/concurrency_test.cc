@@ -19,19 +19,6 @@ constexpr std::int64_t kGroupRecords = 60;
 constexpr std::int64_t kVersions = 60;
 constexpr std::size_t kReaders = 3;
 
-std::vector<Record> group_at(std::int64_t group, std::int64_t version) {
-  std::vector<Record> records;
-  for (std::int64_t i = 0; i < kGroupRecords; ++i) {
-    Record record = test_record(
-        numbered(numbered("g", static_cast<std::uint64_t>(group)) + "-",
-                 static_cast<std::uint64_t>(i)),
-        {static_cast<float>(version), static_cast<float>(i), static_cast<float>(group), 1.0F});
-    record.metadata = Metadata{{"group", group}, {"version", version}};
-    records.push_back(std::move(record));
-  }
-  return records;
-}
-
 class Concurrency : public ::testing::Test {
  protected:
   Concurrency()
@@ -79,14 +66,15 @@ class Concurrency : public ::testing::Test {
 };
 
 TEST_F(Concurrency, ReadersSeeWholeBatchesBesideWritersAndCompaction) {
-  for (std::int64_t group = 0; group < kWriters; ++group) collection_.add(group_at(group, 0));
+  for (std::int64_t group = 0; group < kWriters; ++group)
+    collection_.add(group_at(group, 0, kGroupRecords));
   std::vector<std::thread> readers;
   for (std::size_t i = 0; i < kReaders; ++i) readers.emplace_back([this] { read_until_done(); });
   std::vector<std::thread> writers;
   for (std::int64_t group = 0; group < kWriters; ++group) {
     writers.emplace_back([this, group] {
       for (std::int64_t version = 1; version <= kVersions; ++version) {
-        collection_.upsert(group_at(group, version));
+        collection_.upsert(group_at(group, version, kGroupRecords));
         if (version % 20 == 0) {
           EXPECT_TRUE(store_.check(false).problems.empty());
         }
@@ -103,7 +91,7 @@ TEST_F(Concurrency, ReadersSeeWholeBatchesBesideWritersAndCompaction) {
   collection_.wait_for_maintenance();
   Expected expected;
   for (std::int64_t group = 0; group < kWriters; ++group) {
-    expected.merge(expected_of(group_at(group, kVersions)));
+    expected.merge(expected_of(group_at(group, kVersions, kGroupRecords)));
   }
   EXPECT_EQ(differences(expected, collection_), "");
   EXPECT_TRUE(is_sound(store_));

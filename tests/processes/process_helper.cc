@@ -27,19 +27,6 @@ namespace {
 constexpr std::int64_t kGroups = 5;
 constexpr std::int64_t kGroupRecords = 50;
 
-std::vector<Record> group_at(std::int64_t group, std::int64_t version) {
-  std::vector<Record> records;
-  for (std::int64_t i = 0; i < kGroupRecords; ++i) {
-    Record record = test_record(
-        numbered(numbered("g", static_cast<std::uint64_t>(group)) + "-",
-                 static_cast<std::uint64_t>(i)),
-        {static_cast<float>(version), static_cast<float>(i), static_cast<float>(group), 1.0F});
-    record.metadata = Metadata{{"group", group}, {"version", version}};
-    records.push_back(std::move(record));
-  }
-  return records;
-}
-
 void say(const std::string& line) { std::cout << line << std::endl; }
 
 class Holding : public Source {
@@ -59,7 +46,7 @@ std::string forked_child(Store& store, Collection& collection) {
     ::alarm(20);  // a child that hangs dies
     int supported = 0;
     for (const std::function<void()>& use : std::initializer_list<std::function<void()>>{
-             [&] { collection.count(); }, [&] { collection.upsert(group_at(0, 0)); },
+             [&] { collection.count(); }, [&] { collection.upsert(group_at(0, 0, kGroupRecords)); },
              [&] { store.info(); }, [&] { collection.wait_for_maintenance(); }}) {
       const std::optional<Error> error = error_of(use);
       supported += !error || error->code() != ErrorCode::unsupported;
@@ -87,19 +74,20 @@ void write_commands(const std::string& directory) {
     std::int64_t version = 0;
     if (command == "batch") {
       std::cin >> version;
-      collection.upsert(group_at(version % kGroups, version));
+      collection.upsert(group_at(version % kGroups, version, kGroupRecords));
     } else if (command == "load") {
       std::cin >> version;
       std::vector<Record> records;
       for (std::int64_t group = 0; group < kGroups; ++group) {
-        for (Record& record : group_at(group, version)) records.push_back(std::move(record));
+        for (Record& record : group_at(group, version, kGroupRecords))
+          records.push_back(std::move(record));
       }
       VectorSource source(std::move(records), kGroupRecords);
       collection.load(source);
     } else if (command == "remove") {
       std::cin >> version;
       collection.remove(Filter::compare(Filter::Op::eq, "group", version % kGroups));
-      collection.add(group_at(version % kGroups, version));
+      collection.add(group_at(version % kGroups, version, kGroupRecords));
     } else if (command == "compact") {
       collection.compact();
     } else if (command == "settle") {

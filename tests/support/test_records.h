@@ -56,6 +56,21 @@ inline std::vector<Record> test_records(std::size_t count, std::size_t dim, std:
   return records;
 }
 
+// The `count` records "g<group>-<i>" of one group, all of one version: what a reader must never see
+// mixed.
+inline std::vector<Record> group_at(std::int64_t group, std::int64_t version, std::int64_t count) {
+  std::vector<Record> records;
+  for (std::int64_t i = 0; i < count; ++i) {
+    Record record = test_record(
+        numbered(numbered("g", static_cast<std::uint64_t>(group)) + "-",
+                 static_cast<std::uint64_t>(i)),
+        {static_cast<float>(version), static_cast<float>(i), static_cast<float>(group), 1.0F});
+    record.metadata = Metadata{{"group", group}, {"version", version}};
+    records.push_back(std::move(record));
+  }
+  return records;
+}
+
 // vkb.h's formulas in double.
 inline double true_distance(Space space, std::span<const float> a, std::span<const float> b) {
   double dot = 0;
