@@ -8,6 +8,7 @@
 #include "engine/codes.h"
 #include "engine/compaction.h"
 #include "engine/open_store.h"
+#include "storage/document_index.h"
 #include "storage/error.h"
 #include "storage/manifest.h"
 #include "storage/records.h"
@@ -21,6 +22,11 @@ struct StopRequested {};
 
 // Findings of one kind that are worth naming one by one; more are counted.
 constexpr std::size_t kMostNamed = 20;
+
+// The name of a collection's document index in findings.
+std::string document_index_of(const CollectionRow& row) {
+  return "document index of collection " + row.name;
+}
 
 class Checker {
  public:
@@ -68,7 +74,12 @@ class Checker {
     }
     check_log(row, placed);
     check_bijection(object, records, placed);
-    if (deep_) check_records(row, records);
+    if (deep_) {
+      check_records(row, records);
+      const std::string finding =
+          check_document_index(db_, row.collection_id, [this] { tick(result_.records); });
+      if (!finding.empty()) report(document_index_of(row), finding, true);
+    }
     tick(result_.records);
   }
 
@@ -276,9 +287,9 @@ class Checker {
   std::uint64_t total_ = 0;
 };
 
-bool names_segment(const CheckResult& result, const std::string& file, bool repairable) {
+bool names(const CheckResult& result, const std::string& object, bool repairable) {
   return std::any_of(result.problems.begin(), result.problems.end(), [&](const Problem& problem) {
-    return problem.object == "segment " + file && problem.repairable == repairable;
+    return problem.object == object && problem.repairable == repairable;
   });
 }
 
@@ -293,8 +304,8 @@ void rebuild_segments(OpenStore& store, OpenCollection& collection, const CheckR
     snapshot = collection.snapshot(db, row);
   });
   for (const SegmentView& view : snapshot->segments) {
-    if (!names_segment(findings, view.row.file, true)) continue;
-    if (names_segment(findings, view.row.file, false)) continue;
+    const std::string object = "segment " + view.row.file;
+    if (!names(findings, object, true) || names(findings, object, false)) continue;
     Merger merger(store, collection, row, view.live_count());
     merger.add(view);
     if (!merger.finish(progress)) return;
@@ -331,7 +342,12 @@ CheckResult Store::repair(const ProgressFunction& progress) {
           .run();
       remove_stray_tombstones(db, row.collection_id);
     });
-    rebuild_segments(*open_, *open_->open_collection(row), before, progress);
+    const std::shared_ptr<OpenCollection> collection = open_->open_collection(row);
+    if (names(before, document_index_of(row), true)) {
+      open_->write([&](Database& db) { drop_document_index(db, row.collection_id); });
+      index_documents(*open_, *collection, progress);
+    }
+    rebuild_segments(*open_, *collection, before, progress);
   }
   return check(true, progress);
 }

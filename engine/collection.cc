@@ -8,6 +8,7 @@
 #include "engine/record_writer.h"
 #include "engine/tuning.h"
 #include "engine/vkb.h"
+#include "storage/document_index.h"
 #include "storage/error.h"
 #include "storage/vector_log.h"
 
@@ -36,6 +37,43 @@ auto change_records(OpenStore& store, const std::shared_ptr<OpenCollection>& col
 
 void check_all(std::span<const Record> records) {
   for (const Record& record : records) check_record(record);
+}
+
+std::string_view scalar_name(ValueKind kind) {
+  switch (kind) {
+    case ValueKind::text:
+    case ValueKind::text_array:
+      return "string";
+    case ValueKind::integer:
+    case ValueKind::integer_array:
+      return "int";
+    case ValueKind::floating:
+    case ValueKind::float_array:
+      return "float";
+    case ValueKind::boolean:
+    case ValueKind::boolean_array:
+      return "bool";
+  }
+  return "unknown";
+}
+
+void describe_segments(const Snapshot& snapshot, CollectionInfo& info) {
+  info.unsealed_count = snapshot.memtable.live_count();
+  for (const SegmentView& view : snapshot.segments) {
+    CollectionInfo::Segment segment{.file = view.row.file,
+                                    .row_count = view.row.row_count,
+                                    .tombstone_count = view.dead_count,
+                                    .byte_count = view.row.byte_count,
+                                    .resident_bytes = view.segment->file().resident_bytes(),
+                                    .has_graph = view.segment->has_graph(),
+                                    .sections = {}};
+    for (const SectionEntry& section : view.segment->sections()) {
+      segment.sections.emplace_back(to_string(static_cast<SectionKind>(section.kind)),
+                                    section.bytes);
+    }
+    info.tombstone_count += view.dead_count;
+    info.segments.push_back(std::move(segment));
+  }
 }
 
 }  // namespace
@@ -144,13 +182,18 @@ void Collection::for_each(const Include& include,
 
 std::vector<Hit> Collection::query(std::span<const float> query,
                                    const QueryOptions& options) const {
-  return store_->read([&](Database& db) { return run_query(db, *open_, query, options); });
+  const std::vector<float> one(query.begin(), query.end());
+  return std::move(query_batch(std::span(&one, 1), options).front());
 }
 
-CollectionInfo Collection::info() const {
+std::vector<std::vector<Hit>> Collection::query_batch(std::span<const std::vector<float>> queries,
+                                                      const QueryOptions& options) const {
+  return store_->read([&](Database& db) { return run_queries(db, *open_, queries, options); });
+}
+
+CollectionInfo Collection::info(bool segments) const {
   return store_->read([&](Database& db) {
     const CollectionRow row = open_->row(db);
-    const std::shared_ptr<const Snapshot> snapshot = open_->snapshot(db, row);
     CollectionInfo info{.name = row.name,
                         .uuid = row.uuid,
                         .tenant = row.tenant,
@@ -161,27 +204,18 @@ CollectionInfo Collection::info() const {
                                     .ef_construction = row.ef_construction,
                                     .ef_search = row.ef_search,
                                     .model = row.model,
-                                    .metadata = {}},
+                                    .metadata = {},
+                                    .extra = row.extra},
                         .record_count = row.record_count,
-                        .unsealed_count = snapshot->memtable.live_count(),
+                        .unsealed_count = 0,
                         .tombstone_count = 0,
+                        .metadata_keys = {},
                         .segments = {}};
     if (row.metadata) info.options.metadata = parse_metadata(*row.metadata);
-    for (const SegmentView& view : snapshot->segments) {
-      CollectionInfo::Segment segment{.file = view.row.file,
-                                      .row_count = view.row.row_count,
-                                      .tombstone_count = view.dead_count,
-                                      .byte_count = view.row.byte_count,
-                                      .resident_bytes = view.segment->file().resident_bytes(),
-                                      .has_graph = view.segment->has_graph(),
-                                      .sections = {}};
-      for (const SectionEntry& section : view.segment->sections()) {
-        segment.sections.emplace_back(to_string(static_cast<SectionKind>(section.kind)),
-                                      section.bytes);
-      }
-      info.tombstone_count += view.dead_count;
-      info.segments.push_back(std::move(segment));
+    for (auto& [key, kind] : metadata_keys(db, row.collection_id)) {
+      info.metadata_keys.emplace_back(std::move(key), scalar_name(kind));
     }
+    if (segments) describe_segments(*open_->snapshot(db, row), info);
     return info;
   });
 }
@@ -202,6 +236,7 @@ void Collection::modify(const Changes& changes) {
       row.ef_search = *changes.ef_search;
     }
     if (changes.model) row.model = changes.model;
+    if (changes.extra) row.extra = changes.extra;
     update_collection(db, row);
   });
 }
@@ -227,6 +262,10 @@ bool Collection::compact(const ProgressFunction& progress) {
     Merger merger(*store_, *open_, row, rows);
     for (const SegmentView& view : snapshot->segments) merger.add(view);
     if (!merger.finish(progress)) return false;
+  }
+  if (!index_documents(*store_, *open_, progress)) return false;
+  while (
+      store_->write([&](Database& db) { return merge_document_index(db, open_->collection_id); })) {
   }
   tidy_database(*store_);
   return true;

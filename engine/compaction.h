@@ -78,7 +78,14 @@ bool seal(OpenStore& store, OpenCollection& collection);
 // Which segments are worth merging now, as positions in `segments`; none is a usual answer.
 std::vector<std::size_t> choose_merge(std::span<const SegmentView> segments);
 
-// Seals a log that has grown long and merges segments that have become many or half dead.
+// Brings the document index up to date, batch by batch, so that writers do not wait long. A
+// collection of fewer than kIndexRows records that has none gets none. Returns false when
+// `progress` asked to stop; what was done stays.
+bool index_documents(OpenStore& store, OpenCollection& collection,
+                     const ProgressFunction& progress);
+
+// Seals a log that has grown long, indexes documents when many are not, and merges segments that
+// have become many or half dead.
 void maintain_collection(OpenStore& store, OpenCollection& collection);
 
 // Moves pending metadata postings into the index and gives free database pages back to the file

@@ -197,8 +197,9 @@ LoadResult Collection::load(Source& source, const ProgressFunction& progress) {
   }
   const auto building = steady_clock::now();
   // While the graph's last rows are being added.
+  result.stopped = !index_documents(*store_, *open_, progress);
   tidy_database(*store_);
-  result.stopped = !merge.finish(progress);
+  if (!result.stopped) result.stopped = !merge.finish(progress);
   result.build_seconds = seconds_since(building);
   return result;
 }

@@ -82,7 +82,11 @@ class OpenStore {
   // opened read-only.
   template <typename Work>
   auto write(Work work) {
+    // A thread that writes again at once comes after those that wait: a mutex alone lets it go
+    // first.
+    std::unique_lock turn(turn_mutex_);
     const std::scoped_lock lock(write_mutex_);
+    turn.unlock();
     Database& database = writer();
     Transaction transaction(database, Transaction::Kind::write);
     if constexpr (std::is_void_v<decltype(work(database))>) {
@@ -173,6 +177,7 @@ class OpenStore {
   std::mutex reader_mutex_;
   std::vector<std::unique_ptr<Database>> idle_readers_;  // guarded by reader_mutex_
 
+  std::mutex turn_mutex_;  // held while waiting for write_mutex_
   // Guarded by write_mutex_.
   std::mutex write_mutex_;
   std::unique_ptr<FileLock> writer_lock_;

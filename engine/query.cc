@@ -126,40 +126,52 @@ Record read_record(Records& records, std::int64_t row_id, const Include& include
   return record;
 }
 
-std::vector<Hit> run_query(Database& db, OpenCollection& collection, std::span<const float> query,
-                           const QueryOptions& options) {
-  const CollectionRow row = collection.row(db);
-  if (!row.dim) return {};
-  check_query(query, *row.dim);
-  const Filter* filter = options.filter ? &*options.filter : nullptr;
-  std::optional<std::span<const std::string>> ids;
-  if (options.ids) ids = *options.ids;
-  const std::optional<RowSet> accepted = matching_rows(db, row.collection_id, filter, ids);
-  if (options.k == 0 || (accepted && accepted->empty())) return {};
+namespace {
 
-  const std::shared_ptr<const Snapshot> snapshot = collection.snapshot(db, row);
-  const PreparedQuery prepared(query, static_cast<Space>(row.space));
-  const std::uint32_t ef = std::max(options.ef > 0 ? options.ef : row.ef_search, options.k);
-  const RowSet* rows = accepted ? &*accepted : nullptr;
-  std::vector<Neighbour> nearest = snapshot->memtable.search(prepared, options.k, rows);
-  for (const SegmentView& view : snapshot->segments) {
-    const std::vector<Neighbour> found = search_segment(view, prepared, options, ef, rows);
+std::vector<Neighbour> search_snapshot(const Snapshot& snapshot, const PreparedQuery& query,
+                                       const QueryOptions& options, std::uint32_t ef,
+                                       const RowSet* accepted) {
+  std::vector<Neighbour> nearest = snapshot.memtable.search(query, options.k, accepted);
+  for (const SegmentView& view : snapshot.segments) {
+    const std::vector<Neighbour> found = search_segment(view, query, options, ef, accepted);
     std::vector<Neighbour> merged;
     std::merge(nearest.begin(), nearest.end(), found.begin(), found.end(),
                std::back_inserter(merged));
     if (merged.size() > options.k) merged.resize(options.k);
     nearest = std::move(merged);
   }
+  return nearest;
+}
 
+}  // namespace
+
+std::vector<std::vector<Hit>> run_queries(Database& db, OpenCollection& collection,
+                                          std::span<const std::vector<float>> queries,
+                                          const QueryOptions& options) {
+  std::vector<std::vector<Hit>> answers(queries.size());
+  const CollectionRow row = collection.row(db);
+  if (!row.dim) return answers;
+  for (const std::vector<float>& query : queries) check_query(query, *row.dim);
+  const Filter* filter = options.filter ? &*options.filter : nullptr;
+  std::optional<std::span<const std::string>> ids;
+  if (options.ids) ids = *options.ids;
+  const std::optional<RowSet> accepted = matching_rows(db, row.collection_id, filter, ids);
+  if (options.k == 0 || (accepted && accepted->empty())) return answers;
+
+  const std::shared_ptr<const Snapshot> snapshot = collection.snapshot(db, row);
+  const std::uint32_t ef = std::max(options.ef > 0 ? options.ef : row.ef_search, options.k);
   Records records(db, row.collection_id);
-  std::vector<Hit> hits;
-  hits.reserve(nearest.size());
-  for (const Neighbour& neighbour : nearest) {
-    hits.push_back({.record = read_record(records, static_cast<std::int64_t>(neighbour.row_id),
-                                          options.include, snapshot.get()),
-                    .distance = neighbour.distance});
+  for (std::size_t i = 0; i < queries.size(); ++i) {
+    const PreparedQuery prepared(queries[i], static_cast<Space>(row.space));
+    for (const Neighbour& neighbour :
+         search_snapshot(*snapshot, prepared, options, ef, accepted ? &*accepted : nullptr)) {
+      answers[i].push_back(
+          {.record = read_record(records, static_cast<std::int64_t>(neighbour.row_id),
+                                 options.include, snapshot.get()),
+           .distance = neighbour.distance});
+    }
   }
-  return hits;
+  return answers;
 }
 
 }  // namespace vkb

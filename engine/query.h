@@ -25,8 +25,9 @@ std::optional<RowSet> matching_rows(Database& db, std::int64_t collection_id, co
 Record read_record(Records& records, std::int64_t row_id, const Include& include,
                    const Snapshot* snapshot);
 
-// Collection::query inside the transaction that `db` is in.
-std::vector<Hit> run_query(Database& db, OpenCollection& collection, std::span<const float> query,
-                           const QueryOptions& options);
+// Collection::query_batch inside the transaction that `db` is in.
+std::vector<std::vector<Hit>> run_queries(Database& db, OpenCollection& collection,
+                                          std::span<const std::vector<float>> queries,
+                                          const QueryOptions& options);
 
 }  // namespace vkb

@@ -35,8 +35,28 @@ CollectionRow row_from(const std::string& name, const CollectionOptions& options
   row.ef_construction = options.ef_construction;
   row.ef_search = options.ef_search;
   row.model = options.model;
+  row.extra = options.extra;
   if (options.metadata) row.metadata = to_json(*options.metadata);
   return row;
+}
+
+// Deletes the collections that choose(Database&) returns, and what finish(Database&) deletes, in
+// one transaction.
+template <typename Choose, typename Finish>
+void delete_collections(OpenStore& store, Choose choose, Finish finish) {
+  std::vector<CollectionRow> rows;
+  std::vector<std::string> files;
+  store.write([&](Database& db) {
+    rows = choose(db);
+    for (const CollectionRow& row : rows) {
+      for (std::string& file : delete_collection(db, row.collection_id)) {
+        files.push_back(std::move(file));
+      }
+    }
+    finish(db);
+  });
+  for (const CollectionRow& row : rows) store.forget(row.collection_id);
+  store.remove_segment_files(files);  // after the commit (R3)
 }
 
 }  // namespace
@@ -89,18 +109,18 @@ void Store::create_database(const std::string& name, std::string_view tenant) {
 }
 
 void Store::delete_database(const std::string& name, std::string_view tenant) {
-  std::vector<std::string> files;
-  open_->write([&](Database& db) {
-    const std::int64_t id = database_id(db, tenant, name);
-    for (const CollectionRow& row : list_collections(db, id)) {
-      for (std::string& file : vkb::delete_collection(db, row.collection_id)) {
-        files.push_back(std::move(file));
-      }
-      open_->forget(row.collection_id);
-    }
-    vkb::delete_database(db, id);
-  });
-  open_->remove_segment_files(files);
+  delete_collections(
+      *open_, [&](Database& db) { return list_collections(db, database_id(db, tenant, name)); },
+      [&](Database& db) { vkb::delete_database(db, database_id(db, tenant, name)); });
+}
+
+void Store::reset() {
+  delete_collections(*open_, list_all_collections, reset_tenants_and_databases);
+}
+
+std::string Store::database_uuid(const std::string& name, std::string_view tenant) const {
+  return open_->read(
+      [&](Database& db) { return vkb::database_uuid(db, database_id(db, tenant, name)); });
 }
 
 std::vector<std::string> Store::databases(std::string_view tenant) const {
@@ -121,6 +141,21 @@ Collection Store::collection(const std::string& name, std::string_view database,
       open_->read([&](Database& db) { return find_collection(db, tenant, database, name); });
   if (!row) throw Error(ErrorCode::not_found, "Collection [" + name + "] does not exist");
   return Collection(open_, open_->open_collection(*row));
+}
+
+Collection Store::collection_by_uuid(const std::string& uuid) const {
+  const std::optional<CollectionRow> row =
+      open_->read([&](Database& db) { return find_collection_by_uuid(db, uuid); });
+  if (!row) throw Error(ErrorCode::not_found, "Collection [" + uuid + "] does not exist");
+  return Collection(open_, open_->open_collection(*row));
+}
+
+std::vector<Collection> Store::all_collections() const {
+  std::vector<Collection> collections;
+  for (const CollectionRow& row : open_->read(list_all_collections)) {
+    collections.push_back(Collection(open_, open_->open_collection(row)));
+  }
+  return collections;
 }
 
 Collection Store::get_or_create_collection(const std::string& name,
@@ -152,15 +187,14 @@ std::vector<std::string> Store::collections(std::string_view database,
 
 void Store::delete_collection(const std::string& name, std::string_view database,
                               std::string_view tenant) {
-  std::int64_t id = 0;
-  const std::vector<std::string> files = open_->write([&](Database& db) {
-    const std::optional<CollectionRow> row = find_collection(db, tenant, database, name);
-    if (!row) throw Error(ErrorCode::not_found, "Collection [" + name + "] does not exist");
-    id = row->collection_id;
-    return vkb::delete_collection(db, id);
-  });
-  open_->forget(id);
-  open_->remove_segment_files(files);  // after the commit (R3)
+  delete_collections(
+      *open_,
+      [&](Database& db) {
+        std::optional<CollectionRow> row = find_collection(db, tenant, database, name);
+        if (!row) throw Error(ErrorCode::not_found, "Collection [" + name + "] does not exist");
+        return std::vector{*std::move(row)};
+      },
+      [](Database&) {});
 }
 
 StoreInfo Store::info() const {

@@ -42,6 +42,10 @@ inline constexpr std::size_t kGraphMinRows = 4096;
 // Log entries that make the background thread seal: the log is searched exactly, row by row.
 inline constexpr std::size_t kSealRows = 2048;
 
+// Records whose documents are not indexed that make the background thread index them: a document
+// filter reads them one by one, at about a microsecond each.
+inline constexpr std::uint64_t kIndexRows = 2048;
+
 // The background thread merges segments of similar size when there are so many,
 inline constexpr std::size_t kMergeMinSegments = 4;
 // and rewrites a segment when more than one in so many of its rows are dead.

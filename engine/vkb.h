@@ -100,12 +100,13 @@ struct CollectionOptions {
   std::uint32_t ef_search = 192;
   std::optional<std::string> model{};  // the embedding model's name, when known
   std::optional<Metadata> metadata{};
+  std::optional<std::string> extra{};  // kept for a front end (the Chroma API); vkb never reads it
 };
 
 // Called between steps of long work, from the thread that asked for it; returns false to stop at
 // the next safe point, keeping what is complete. total is 0 when unknown.
 struct Progress {
-  std::string_view step;  // "load", "build", "copy", "check"
+  std::string_view step;  // "load", "index", "build", "copy", "check"
   std::uint64_t done = 0;
   std::uint64_t total = 0;
 };
@@ -118,8 +119,7 @@ class Source {
   virtual ~Source() = default;
   // Replaces `batch` with the next records; returns false when there are none left.
   virtual bool next(std::vector<Record>& batch) = 0;
-  // About how many records there are, 0 when unknown; only used to reserve memory and show
-  // progress.
+  // About how many records there are, 0 when unknown; to reserve memory and show progress.
   virtual std::uint64_t size_hint() const { return 0; }
 };
 
@@ -141,6 +141,8 @@ struct CollectionInfo {
   std::uint64_t record_count = 0;
   std::uint64_t unsealed_count = 0;  // records whose vector is still in the log
   std::uint64_t tombstone_count = 0;
+  // Keys that records have or had, with "string", "int", "float" or "bool", also for arrays of it.
+  std::vector<std::pair<std::string, std::string_view>> metadata_keys;
   struct Segment {
     std::string file;
     std::uint64_t row_count = 0;
@@ -175,7 +177,8 @@ struct CheckResult {
 
 class Collection {
  public:
-  CollectionInfo info() const;
+  // segments = false: what SQLite knows, without the segments' part.
+  CollectionInfo info(bool segments = true) const;
   const std::string& uuid() const noexcept;
 
   // Adds records; one whose id exists already, or came earlier in the batch, is left as it is.
@@ -194,10 +197,8 @@ class Collection {
   std::uint64_t remove(const Filter& filter, std::optional<std::uint64_t> limit = {},
                        std::optional<std::span<const std::string>> ids = {});
 
-  // Records in insertion order.
-  std::vector<Record> get(const GetOptions& options = {}) const;
-  // O(1): touches no segment.
-  std::uint64_t count() const;
+  std::vector<Record> get(const GetOptions& options = {}) const;  // in insertion order
+  std::uint64_t count() const;                                    // O(1): touches no segment
   // Calls `visit` for every record in insertion order, in bounded memory, on one snapshot. Stops
   // early when it returns false.
   void for_each(const Include& include, const std::function<bool(Record&&)>& visit) const;
@@ -206,6 +207,9 @@ class Collection {
   // fewer when fewer match. Distances are exact, whichever way the candidates were found. Throws
   // invalid_argument for a wrong dimension. A collection without embeddings answers with none.
   std::vector<Hit> query(std::span<const float> query, const QueryOptions& options = {}) const;
+  // The same for several vectors, on one state of the store.
+  std::vector<std::vector<Hit>> query_batch(std::span<const std::vector<float>> queries,
+                                            const QueryOptions& options = {}) const;
 
   // Stores all records of `source`, batch by batch, each batch durable and visible when the next is
   // asked for; a record whose id exists is replaced as a whole. Graphs are built on all cores
@@ -216,15 +220,15 @@ class Collection {
   // Seals the log and merges all segments into one with a graph, leaving removed records behind,
   // and gives disk back. Returns false when stopped. Safe beside readers and writers.
   bool compact(const ProgressFunction& progress = {});
-  // Waits until the background maintenance has nothing left to do.
-  void wait_for_maintenance();
+  void wait_for_maintenance();  // until the background thread has nothing left to do
 
-  // Renames, or replaces metadata, ef_search or the model name, where given.
+  // Renames, or replaces, where given. Throws already_exists, invalid_argument.
   struct Changes {
     std::optional<std::string> name{};
     std::optional<Metadata> metadata{};
     std::optional<std::uint32_t> ef_search{};
     std::optional<std::string> model{};
+    std::optional<std::string> extra{};
   };
   void modify(const Changes& changes);
 
@@ -238,8 +242,7 @@ class Collection {
 struct OpenOptions {
   bool read_only = false;  // writing calls throw unsupported
   bool create = true;      // make the directory and an empty store when there is none
-  std::chrono::milliseconds lock_timeout{
-      5000};  // how long a write waits for another process's lock
+  std::chrono::milliseconds lock_timeout{5000};  // a write waits for another process's lock
   FileSystem* file_system = nullptr;
 };
 
@@ -247,25 +250,28 @@ struct OpenOptions {
 // with the last of them and their Collections.
 class Store {
  public:
-  // Throws not_found when there is no store and `create` is false; unsupported when a newer vkb
-  // wrote it.
+  // Throws not_found (no store, and `create` is false), unsupported (a newer vkb wrote it).
   static Store open(const std::string& directory, const OpenOptions& options = {});
   const std::string& directory() const noexcept;
 
   void create_tenant(const std::string& name);
   bool has_tenant(const std::string& name) const;
+  // The tenant need not exist, as in Chroma.
   void create_database(const std::string& name, std::string_view tenant = kDefaultTenant);
   void delete_database(const std::string& name, std::string_view tenant = kDefaultTenant);
   std::vector<std::string> databases(std::string_view tenant = kDefaultTenant) const;
+  std::string database_uuid(const std::string& name, std::string_view tenant) const;
 
   // Names: 3-512 of [a-zA-Z0-9._-], starting and ending with a letter or digit, no "..", no IP
   // address. Throws already_exists, invalid_argument; not_found when there is no such database.
   Collection create_collection(const std::string& name, const CollectionOptions& options = {},
                                std::string_view database = kDefaultDatabase,
                                std::string_view tenant = kDefaultTenant);
-  // Throws not_found.
+  // These throw not_found.
   Collection collection(const std::string& name, std::string_view database = kDefaultDatabase,
                         std::string_view tenant = kDefaultTenant) const;
+  Collection collection_by_uuid(const std::string& uuid) const;
+  std::vector<Collection> all_collections() const;  // of every tenant and database
   Collection get_or_create_collection(const std::string& name,
                                       const CollectionOptions& options = {},
                                       std::string_view database = kDefaultDatabase,
@@ -274,12 +280,13 @@ class Store {
                                        std::string_view tenant = kDefaultTenant) const;
   void delete_collection(const std::string& name, std::string_view database = kDefaultDatabase,
                          std::string_view tenant = kDefaultTenant);
+  void reset();  // deletes everything; the default tenant and database are there again
 
   StoreInfo info() const;
   // Looks for damage. Always: SQLite's quick check, each segment's header, size and references.
   // deep: every checksum, every record against its vector, every neighbour id, every code.
   CheckResult check(bool deep, const ProgressFunction& progress = {}) const;
-  // Rebuilds what can be rebuilt (graphs, codes, metadata index); returns what it found, as
+  // Rebuilds what can be rebuilt (graphs, codes, indexes); returns what it found, as
   // check(deep) does afterwards. Vectors, documents and metadata are never dropped.
   CheckResult repair(const ProgressFunction& progress = {});
   // Copies a consistent snapshot into the directory `destination`, which must not exist or be
@@ -290,5 +297,4 @@ class Store {
   explicit Store(std::shared_ptr<OpenStore> open);
   std::shared_ptr<OpenStore> open_;
 };
-
 }  // namespace vkb

@@ -60,7 +60,7 @@ struct RedisImportTimes {
 struct RatePoint {
   double seconds = 0;  // since loading began
   std::uint64_t records = 0;
-  std::string step;  // "load", "build"
+  std::string step;  // "load", "index", "build"
 };
 
 struct RedisImportResult {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <random>
 
+#include "storage/document_index.h"
 #include "storage/error.h"
 
 namespace vkb {
@@ -14,7 +15,7 @@ namespace {
 constexpr std::string_view kSelectCollection =
     "SELECT c.collection_id, c.uuid, c.name, d.tenant, d.name, c.dim, c.space, c.m,"
     " c.ef_construction, c.ef_search, c.model, c.metadata, c.record_count, c.last_seq,"
-    " c.manifest_version FROM collection c JOIN database d USING(database_id) ";
+    " c.manifest_version, c.extra FROM collection c JOIN database d USING(database_id) ";
 
 CollectionRow read_row(const Statement& row) {
   CollectionRow out;
@@ -33,6 +34,7 @@ CollectionRow read_row(const Statement& row) {
   out.record_count = static_cast<std::uint64_t>(row.integer(12));
   out.last_seq = row.integer(13);
   out.manifest_version = row.integer(14);
+  out.extra = row.optional_text(15);
   return out;
 }
 
@@ -117,9 +119,6 @@ bool tenant_exists(Database& db, std::string_view name) {
 
 void create_database(Database& db, std::string_view tenant, std::string_view name) {
   check_name("database", name);
-  if (!tenant_exists(db, tenant)) {
-    throw Error(ErrorCode::not_found, "Tenant [" + std::string(tenant) + "] not found");
-  }
   Statement found(db, "SELECT 1 FROM database WHERE tenant=? AND name=?");
   found.bind(tenant, name);
   if (found.step()) {
@@ -140,6 +139,12 @@ std::int64_t database_id(Database& db, std::string_view tenant, std::string_view
   return found.integer(0);
 }
 
+std::string database_uuid(Database& db, std::int64_t id) {
+  Statement found(db, "SELECT uuid FROM database WHERE database_id=?");
+  found.bind(id);
+  return found.step() ? std::string(found.text(0)) : std::string();
+}
+
 std::vector<std::string> list_databases(Database& db, std::string_view tenant) {
   Statement names(db, "SELECT name FROM database WHERE tenant=? ORDER BY name");
   names.bind(tenant);
@@ -150,6 +155,15 @@ std::vector<std::string> list_databases(Database& db, std::string_view tenant) {
 
 void delete_database(Database& db, std::int64_t id) {
   Statement(db, "DELETE FROM database WHERE database_id=?").bind(id).run();
+}
+
+void reset_tenants_and_databases(Database& db) {
+  db.execute(
+      "DELETE FROM database WHERE NOT(tenant='default_tenant' AND name='default_database');"
+      "DELETE FROM tenant WHERE name<>'default_tenant';"
+      "INSERT OR IGNORE INTO tenant VALUES('default_tenant');"
+      "INSERT OR IGNORE INTO database(uuid, tenant, name) VALUES"
+      "('00000000-0000-0000-0000-000000000000', 'default_tenant', 'default_database')");
 }
 
 CollectionRow insert_collection(Database& db, std::string_view tenant, std::string_view database,
@@ -164,9 +178,9 @@ CollectionRow insert_collection(Database& db, std::string_view tenant, std::stri
   row.database = database;
   Statement(db,
             "INSERT INTO collection(uuid, database_id, name, dim, space, m, ef_construction,"
-            " ef_search, model, metadata) VALUES(?,?,?,?,?,?,?,?,?,?)")
+            " ef_search, model, metadata, extra) VALUES(?,?,?,?,?,?,?,?,?,?,?)")
       .bind(row.uuid, in, row.name, row.dim, row.space, row.m, row.ef_construction, row.ef_search,
-            row.model, row.metadata)
+            row.model, row.metadata, row.extra)
       .run();
   row.collection_id = db.last_insert_rowid();
   return row;
@@ -187,6 +201,13 @@ std::optional<CollectionRow> find_collection(Database& db, std::int64_t collecti
   return read_row(found);
 }
 
+std::optional<CollectionRow> find_collection_by_uuid(Database& db, std::string_view uuid) {
+  Statement found(db, select_collection("WHERE c.uuid=?"));
+  found.bind(uuid);
+  if (!found.step()) return std::nullopt;
+  return read_row(found);
+}
+
 std::vector<CollectionRow> list_collections(Database& db, std::int64_t in) {
   Statement rows(db, select_collection("WHERE c.database_id=? ORDER BY c.name"));
   rows.bind(in);
@@ -200,9 +221,9 @@ std::vector<CollectionRow> list_all_collections(Database& db) {
 
 void update_collection(Database& db, const CollectionRow& row) {
   Statement(db,
-            "UPDATE collection SET name=?, dim=?, ef_search=?, model=?, metadata=?"
+            "UPDATE collection SET name=?, dim=?, ef_search=?, model=?, metadata=?, extra=?"
             " WHERE collection_id=?")
-      .bind(row.name, row.dim, row.ef_search, row.model, row.metadata, row.collection_id)
+      .bind(row.name, row.dim, row.ef_search, row.model, row.metadata, row.extra, row.collection_id)
       .run();
 }
 
@@ -213,6 +234,7 @@ std::vector<std::string> delete_collection(Database& db, std::int64_t collection
     segments.bind(collection_id);
     while (segments.step()) files.emplace_back(segments.text(0));
   }
+  drop_document_index(db, collection_id);
   for (const char* sql : {
            "DELETE FROM tombstone WHERE segment_id IN"
            " (SELECT segment_id FROM segment WHERE collection_id=?)",

@@ -28,6 +28,7 @@ struct CollectionRow {
   std::uint32_t ef_search = 0;
   std::optional<std::string> model;
   std::optional<std::string> metadata;  // JSON
+  std::optional<std::string> extra;
   std::uint64_t record_count = 0;
   std::int64_t last_seq = 0;
   std::int64_t manifest_version = 0;
@@ -44,9 +45,12 @@ bool tenant_exists(Database& db, std::string_view name);
 void create_database(Database& db, std::string_view tenant, std::string_view name);
 // The database's id; throws not_found.
 std::int64_t database_id(Database& db, std::string_view tenant, std::string_view name);
+std::string database_uuid(Database& db, std::int64_t database_id);
 std::vector<std::string> list_databases(Database& db, std::string_view tenant);
 // Takes the row out; its collections must be gone.
 void delete_database(Database& db, std::int64_t database_id);
+// Leaves the default tenant and database alone, made anew if need be; collections must be gone.
+void reset_tenants_and_databases(Database& db);
 
 // Inserts a collection and gives it a uuid and an id. Throws already_exists.
 CollectionRow insert_collection(Database& db, std::string_view tenant, std::string_view database,
@@ -54,9 +58,10 @@ CollectionRow insert_collection(Database& db, std::string_view tenant, std::stri
 std::optional<CollectionRow> find_collection(Database& db, std::string_view tenant,
                                              std::string_view database, std::string_view name);
 std::optional<CollectionRow> find_collection(Database& db, std::int64_t collection_id);
+std::optional<CollectionRow> find_collection_by_uuid(Database& db, std::string_view uuid);
 std::vector<CollectionRow> list_collections(Database& db, std::int64_t database_id);
 std::vector<CollectionRow> list_all_collections(Database& db);
-// Writes name, dim, ef_search, model and metadata of `row`.
+// Writes name, dim, ef_search, model, metadata and extra of `row`.
 void update_collection(Database& db, const CollectionRow& row);
 // Removes the collection with everything that refers to it; returns the files its segments had, to
 // be unlinked after the commit (R3).

@@ -6,8 +6,10 @@
 #include <limits>
 #include <optional>
 
+#include "storage/document_index.h"
 #include "storage/error.h"
 #include "storage/records.h"
+#include "storage/regex_function.h"
 
 namespace vkb {
 namespace {
@@ -105,15 +107,11 @@ class Evaluator {
       case Op::not_contains:
         return {containing(filter), true};
       case Op::document_contains:
-        return {document(filter, "instr(document, ?2)>0", candidates), false};
-      case Op::document_not_contains:
-        return {document(filter, "instr(document, ?2)>0", candidates), true};
       case Op::document_regex:
-        check_pattern(filter);
-        return {document(filter, "vkb_regex(?2, document)", candidates), false};
+        return {document(filter, candidates), false};
+      case Op::document_not_contains:
       case Op::document_not_regex:
-        check_pattern(filter);
-        return {document(filter, "vkb_regex(?2, document)", candidates), true};
+        return {document(filter, candidates), true};
     }
     throw Error(ErrorCode::invalid_argument, "filter: unknown operator");
   }
@@ -137,11 +135,17 @@ class Evaluator {
     return filter.operands.front();
   }
 
+  static bool is_number(const Value& value) {
+    return std::holds_alternative<std::int64_t>(value) || std::holds_alternative<double>(value);
+  }
+
   static void check_scalar(const Filter& filter, const Value& value) {
-    if (std::holds_alternative<std::monostate>(value) || kind_of(value) > ValueKind::boolean) {
-      throw Error(ErrorCode::invalid_argument,
-                  "filter on '" + filter.key + "': an operand is a text, number or boolean");
+    if (is_number(value) || std::holds_alternative<bool>(value) ||
+        std::holds_alternative<std::string>(value)) {
+      return;
     }
+    throw Error(ErrorCode::invalid_argument,
+                "filter on '" + filter.key + "': an operand is a text, number or boolean");
   }
 
   RowSet matching(const Filter& filter) {
@@ -149,16 +153,14 @@ class Evaluator {
     if (filter.op == Op::eq || filter.op == Op::ne) operand(filter);
     for (const Value& member : filter.operands) {
       check_scalar(filter, member);
-      for (const PostingValue& value : posting_values(member)) {
-        append(rows, filter.key, kind_of(member), "=", value);
-      }
+      append_comparable(rows, filter.key, member, "=");
     }
     return sorted(std::move(rows));
   }
 
   RowSet ordered(const Filter& filter) {
     const Value& bound = operand(filter);
-    if (!std::holds_alternative<std::int64_t>(bound) && !std::holds_alternative<double>(bound)) {
+    if (!is_number(bound)) {
       throw Error(ErrorCode::invalid_argument,
                   "filter on '" + filter.key + "': $gt, $gte, $lt and $lte take a number");
     }
@@ -167,7 +169,7 @@ class Evaluator {
                              : filter.op == Op::lt  ? "<"
                                                     : "<=";
     RowSet rows;
-    append(rows, filter.key, ValueKind::number, comparison, posting_values(bound).front());
+    append_comparable(rows, filter.key, bound, comparison);
     return sorted(std::move(rows));
   }
 
@@ -179,6 +181,15 @@ class Evaluator {
       append(rows, filter.key, array_kind_of(element), "=", value);
     }
     return sorted(std::move(rows));
+  }
+
+  // Integers and floats compare with each other, other values with their own kind.
+  void append_comparable(RowSet& rows, const std::string& key, const Value& scalar,
+                         const char* comparison) {
+    const PostingValue value = posting_values(scalar).front();
+    if (!is_number(scalar)) return append(rows, key, kind_of(scalar), comparison, value);
+    append(rows, key, ValueKind::integer, comparison, value);
+    append(rows, key, ValueKind::floating, comparison, value);
   }
 
   void append(RowSet& rows, const std::string& key, ValueKind kind, const char* comparison,
@@ -201,34 +212,76 @@ class Evaluator {
     return rows;
   }
 
-  // The pattern of a filter that was put together by hand has not been compiled yet.
-  void check_pattern(const Filter& filter) const {
-    if (const auto* text = std::get_if<std::string>(&operand(filter))) {
-      Filter::document(filter.op, *text);
-    }
-  }
+  // A positive document condition as SQL, and what the document index may be asked for.
+  struct DocumentCondition {
+    std::string text;
+    const char* sql;
+    RequiredTexts required;
+  };
 
-  RowSet document(const Filter& filter, const char* condition,
-                  const std::optional<Selection>& candidates) {
-    // Reading one row by its id costs about ten times what a row costs in a scan.
-    constexpr std::uint64_t kScanAdvantage = 10;
+  DocumentCondition document_condition(const Filter& filter) const {
     const auto* text = std::get_if<std::string>(&operand(filter));
     if (!text) throw Error(ErrorCode::invalid_argument, "document filter: expected a text operand");
-    RowSet rows;
-    if (candidates && !candidates->complement &&
-        candidates->rows.size() < records_.count() / kScanAdvantage) {
-      for (const std::int64_t row_id : candidates->rows) {
-        Statement found(db_, std::string("SELECT 1 FROM record WHERE row_id=?1 AND ") + condition);
-        found.bind(row_id, *text);
-        if (found.step()) rows.push_back(row_id);
-      }
-      return rows;
+    if (filter.op == Op::document_contains || filter.op == Op::document_not_contains) {
+      return {*text, "instr(document, ?2)>0", {{*text}}};
     }
-    Statement found(db_, std::string("SELECT row_id FROM record WHERE collection_id=?1 AND ") +
-                             condition + " ORDER BY row_id");
-    found.bind(collection_id_, *text);
+    Filter::document(filter.op,
+                     *text);  // throws: a filter put together by hand was not compiled yet
+    return {*text, "vkb_regex(?2, document)", texts_required_by(*text)};
+  }
+
+  // The matches, `candidates` being all that matter.
+  RowSet document(const Filter& filter, const std::optional<Selection>& candidates) {
+    // Reading one row by its id costs several times what a row costs in a scan.
+    constexpr std::uint64_t kScanAdvantage = 10;
+    // Reading so many rows costs no more than asking the document index.
+    constexpr std::uint64_t kFew = 100;
+    const DocumentCondition condition = document_condition(filter);
+    const bool bounded = candidates && !candidates->complement;
+    std::uint64_t most = count_records() / kScanAdvantage;
+    if (bounded) most = std::min<std::uint64_t>(most, candidates->rows.size());
+    if (!bounded || candidates->rows.size() > kFew) {
+      if (auto found = document_candidates(db_, collection_id_, condition.required, most)) {
+        Selection indexed{std::move(found->rows), false};
+        if (candidates) indexed = indexed & *candidates;
+        RowSet rows = matches_among(indexed.rows, condition);
+        const RowSet later = scan(condition, found->indexed_through);
+        rows.insert(rows.end(), later.begin(), later.end());
+        return rows;
+      }
+    }
+    if (bounded && candidates->rows.size() <= most) {
+      return matches_among(candidates->rows, condition);
+    }
+    return scan(condition, 0);
+  }
+
+  RowSet matches_among(const RowSet& candidates, const DocumentCondition& condition) {
+    Statement found(db_, std::string("SELECT 1 FROM record WHERE row_id=?1 AND ") + condition.sql);
+    RowSet rows;
+    for (const std::int64_t row_id : candidates) {
+      found.bind(row_id, condition.text);
+      if (found.step()) rows.push_back(row_id);
+      found.rewind();
+    }
+    return rows;
+  }
+
+  RowSet scan(const DocumentCondition& condition, std::int64_t after) {
+    Statement found(db_, std::string("SELECT row_id FROM record INDEXED BY record_by_collection"
+                                     " WHERE collection_id=?1 AND row_id>?3 AND ") +
+                             condition.sql + " ORDER BY row_id");
+    found.bind(collection_id_, condition.text, after);
+    RowSet rows;
     while (found.step()) rows.push_back(found.integer(0));
     return rows;
+  }
+
+  // As the collection keeps it: counting half a million rows takes milliseconds.
+  std::uint64_t count_records() {
+    Statement count(db_, "SELECT record_count FROM collection WHERE collection_id=?");
+    count.bind(collection_id_);
+    return count.step() ? static_cast<std::uint64_t>(count.integer(0)) : 0;
   }
 
   RowSet all_rows() { return records_.row_ids(0, 0, std::numeric_limits<std::uint64_t>::max()); }

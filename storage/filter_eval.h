@@ -13,9 +13,9 @@ namespace vkb {
 using RowSet = std::vector<std::int64_t>;
 
 // The records of a collection that `filter` matches, as the connection's transaction sees them.
-// Metadata conditions read the index; document conditions read documents: only the candidates' when
-// conditions beside them leave few. Throws invalid_argument for a comparison that no record could
-// take part in (an ordering of texts).
+// Metadata conditions read their index. Document conditions read documents: only the candidates'
+// when conditions beside them, or the document index, leave few. Throws invalid_argument for a
+// comparison that no record could take part in (an ordering of texts).
 RowSet evaluate(Database& db, std::int64_t collection_id, const Filter& filter);
 
 }  // namespace vkb

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "storage/compression.h"
+#include "storage/document_index.h"
 #include "storage/error.h"
 
 namespace vkb {
@@ -65,8 +66,9 @@ ValueKind kind_of(const Value& value) {
     case 1:
       return ValueKind::boolean;
     case 2:
+      return ValueKind::integer;
     case 3:
-      return ValueKind::number;
+      return ValueKind::floating;
     case 4:
       return ValueKind::text;
     case 5:
@@ -121,6 +123,7 @@ std::int64_t Records::insert(const RecordRow& record, bool bulk) {
 void Records::replace(const RecordRow& record, bool bulk) {
   const RecordRow old =
       read(record.row_id, {.document = false, .uri = false, .metadata = true, .origin = false});
+  before_document_change(db_, collection_id_, record.row_id, record.document);
   Statement(db_, "UPDATE record SET uri=?, origin=?, metadata=?, document=? WHERE row_id=?")
       .bind(record.uri, record.origin, stored(record.metadata), record.document, record.row_id)
       .run();
@@ -133,6 +136,7 @@ void Records::remove(std::int64_t row_id) {
   const RecordRow old =
       read(row_id, {.document = false, .uri = false, .metadata = true, .origin = false});
   if (old.metadata) remove_postings(row_id, *old.metadata);
+  before_document_change(db_, collection_id_, row_id, std::nullopt);
   Statement(db_, "DELETE FROM record WHERE row_id=?").bind(row_id).run();
 }
 
@@ -239,6 +243,15 @@ void Records::remove_postings(std::int64_t row_id, const Metadata& metadata) {
       }
     }
   }
+}
+
+std::vector<std::pair<std::string, ValueKind>> metadata_keys(Database& db,
+                                                             std::int64_t collection_id) {
+  Statement keys(db, "SELECT key, kind FROM metadata_key WHERE collection_id=? ORDER BY key_id");
+  keys.bind(collection_id);
+  std::vector<std::pair<std::string, ValueKind>> out;
+  while (keys.step()) out.emplace_back(keys.text(0), static_cast<ValueKind>(keys.integer(1)));
+  return out;
 }
 
 std::uint64_t count_postings(Database& db, std::int64_t collection_id) {

@@ -36,12 +36,13 @@ struct RecordColumns {
 // The kind of a metadata key's values. DO NOT CHANGE THESE VALUES: they are in databases.
 enum class ValueKind : int {
   text = 0,
-  number = 1,  // integers and floats, which compare with each other
+  integer = 1,  // compares with floats
   boolean = 2,
   text_array = 3,  // arrays: one posting an element; integers and floats are apart
   integer_array = 4,
   float_array = 5,
   boolean_array = 6,
+  floating = 7,  // compares with integers
 };
 
 // What the metadata index holds for a value: its kind and one SQLite value for each scalar in it.
@@ -53,8 +54,9 @@ ValueKind array_kind_of(const Value& scalar);
 std::vector<PostingValue> posting_values(const Value& value);
 void bind_posting(Statement& statement, const PostingValue& value);
 
-// The records of one collection and their metadata index. Lives inside one transaction: it
-// remembers key ids that a rollback would take back. Thread safety: one thread at a time.
+// The records of one collection and their metadata index; what changes of documents is noted for
+// the document index. Lives inside one transaction: it remembers key ids that a rollback would take
+// back. Thread safety: one thread at a time.
 class Records {
  public:
   Records(Database& db, std::int64_t collection_id) : db_(db), collection_id_(collection_id) {}
@@ -87,6 +89,9 @@ class Records {
   std::map<std::pair<std::string, ValueKind>, std::int64_t> key_ids_;
 };
 
+// The metadata keys of a collection, each with a kind its values have or had.
+std::vector<std::pair<std::string, ValueKind>> metadata_keys(Database& db,
+                                                             std::int64_t collection_id);
 // Entries of the collection's metadata index, pending ones included.
 std::uint64_t count_postings(Database& db, std::int64_t collection_id);
 // Moves posting_pending into posting, in value order. In a write transaction.

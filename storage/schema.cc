@@ -19,7 +19,7 @@ CREATE TABLE tenant(name TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE database(
   database_id INTEGER PRIMARY KEY AUTOINCREMENT,
   uuid TEXT NOT NULL UNIQUE,
-  tenant TEXT NOT NULL REFERENCES tenant(name),
+  tenant TEXT NOT NULL,  -- need not be in the tenant table, as in Chroma
   name TEXT NOT NULL,
   UNIQUE(tenant, name));
 
@@ -36,6 +36,7 @@ CREATE TABLE collection(
   ef_search INTEGER NOT NULL,
   model TEXT,
   metadata TEXT,
+  extra TEXT,
   record_count INTEGER NOT NULL DEFAULT 0,
   last_seq INTEGER NOT NULL DEFAULT 0,
   manifest_version INTEGER NOT NULL DEFAULT 0,
@@ -69,6 +70,18 @@ CREATE TABLE posting(
 CREATE TABLE posting_pending(
   row_id INTEGER NOT NULL, key_id INTEGER NOT NULL, value NOT NULL,
   PRIMARY KEY(row_id, key_id, value)) WITHOUT ROWID;
+
+-- The document index of a collection (storage/document_index.h), a cache of record.document (R9), is
+-- an FTS5 table of its own, made when the collection has grown. It holds the rows up to
+-- indexed_through with the documents they have, except those pending: with the document given here.
+CREATE TABLE document_index(
+  collection_id INTEGER PRIMARY KEY REFERENCES collection(collection_id),
+  indexed_through INTEGER NOT NULL);
+CREATE TABLE document_pending(
+  row_id INTEGER PRIMARY KEY,
+  collection_id INTEGER NOT NULL REFERENCES collection(collection_id),
+  document TEXT);
+CREATE INDEX document_pending_by_collection ON document_pending(collection_id);
 
 -- The only home of vectors that are in no segment yet. NULL vector: the row's vector in this log, or the
 -- slot that a tombstone of the same seq names, is no longer live.

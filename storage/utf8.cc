@@ -1,9 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/utf8.h"
 
+#include <array>
 #include <cstdint>
 
 namespace vkb {
+namespace {
+
+constexpr char32_t kNoCharacter = 0xFFFD;
+
+std::size_t sequence_length(char lead) {
+  const auto byte = static_cast<unsigned char>(lead);
+  return byte < 0x80 ? 1 : byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : 4;
+}
+
+char32_t decoded(std::string_view sequence) {
+  constexpr std::array<unsigned, 5> kLeadBits = {0, 0x7F, 0x1F, 0x0F, 0x07};
+  char32_t code = static_cast<unsigned char>(sequence.front()) & kLeadBits[sequence.size()];
+  for (const char byte : sequence.substr(1)) {
+    code = (code << 6) | (static_cast<unsigned char>(byte) & 0x3F);
+  }
+  return code;
+}
+
+void append(std::string& out, char32_t code) {
+  const auto put = [&](char32_t byte) { out += static_cast<char>(byte); };
+  if (code < 0x80) return put(code);
+  if (code < 0x800) {
+    put(0xC0 | (code >> 6));
+  } else {
+    if (code < 0x10000) {
+      put(0xE0 | (code >> 12));
+    } else {
+      put(0xF0 | (code >> 18));
+      put(0x80 | ((code >> 12) & 0x3F));
+    }
+    put(0x80 | ((code >> 6) & 0x3F));
+  }
+  put(0x80 | (code & 0x3F));
+}
+
+}  // namespace
 
 bool is_utf8(std::string_view text) noexcept {
   const auto* at = reinterpret_cast<const std::uint8_t*>(text.data());
@@ -36,6 +73,25 @@ bool is_utf8(std::string_view text) noexcept {
     at += more;
   }
   return true;
+}
+
+std::u32string code_points(std::string_view text) {
+  std::u32string codes;
+  codes.reserve(text.size());
+  for (std::size_t at = 0; at < text.size();) {
+    const std::string_view sequence = text.substr(at, sequence_length(text[at]));
+    const bool sound = static_cast<unsigned char>(text[at]) < 0x80 || is_utf8(sequence);
+    codes.push_back(sound ? decoded(sequence) : kNoCharacter);
+    at += sound ? sequence.size() : 1;
+  }
+  return codes;
+}
+
+std::string to_utf8(std::u32string_view codes) {
+  std::string out;
+  out.reserve(codes.size());
+  for (const char32_t code : codes) append(out, code);
+  return out;
 }
 
 }  // namespace vkb

@@ -104,6 +104,15 @@ class Corrupt : public ::testing::Test {
       for (const auto& [id, record] : expected()) {
         if (std::get<std::string>(record.metadata->at("group")) == "g3") group.emplace(id, record);
       }
+      ask([&] {
+        const Filter text = Filter::document(Filter::Op::document_contains, "document 417");
+        std::size_t holding = 0;
+        for (const auto& [id, record] : expected()) {
+          holding += record.document->find("document 417") != std::string::npos;
+        }
+        const auto found = collection.get({.ids = {}, .filter = text, .include = {}});
+        return found.size() == holding ? "" : "document filter";
+      });
       TestRandom random(11);
       for (int i = 0; i < 3; ++i) {
         const std::vector<float> query = random_vector(random, kDim);
@@ -391,6 +400,19 @@ TEST_F(Corrupt, TheMetadataIndexIsRebuilt) {
   expect_repair("metadata index has");
   sql("DELETE FROM posting");
   expect_repair("missing from the index");
+}
+
+TEST_F(Corrupt, TheDocumentIndexIsRebuilt) {
+  sql("UPDATE document_trigram_1_data SET block=zeroblob(length(block)) WHERE id>10");
+  ask_everything(true);
+  expect_repair("document index of collection vectors");
+  sql("DELETE FROM document_trigram_1_data WHERE id=10");
+  EXPECT_FALSE(ask_everything().empty());
+  expect_repair("document index of collection vectors");
+  sql("INSERT INTO document_trigram_1(document_trigram_1, rowid, document)"
+      " VALUES('delete', 418, 'document 417')");
+  ask_everything(true);  // a row that the index does not name is not found
+  expect_repair("document index of collection vectors");
 }
 
 TEST_F(Corrupt, CountsAndStrayTombstonesAreMended) {

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <filesystem>
@@ -43,6 +44,9 @@ constexpr std::string_view kPoints[] = {
     "create",
 };
 
+// Only in the large workload: small collections have no document index.
+constexpr std::string_view kIndexPoints[] = {"index_before_commit", "index_committed"};
+
 // How a worker dies: by itself at a point, or killed some microseconds after some operation.
 struct Death {
   std::string point = "never";
@@ -57,6 +61,11 @@ Death make_death(TestRandom& random, const WorkloadSize& size) {
             .microseconds = static_cast<int>(random.below(size.ids > 1000 ? 50000 : 3000))};
   }
   Death death;
+  if (size.ids > 1000 && random.below(3) == 0) {
+    death.point = kIndexPoints[random.below(std::size(kIndexPoints))];
+    death.nth = 1 + random.below(4);
+    return death;
+  }
   death.point = kPoints[random.below(std::size(kPoints))];
   death.nth = 1 + random.below(death.point == "any" ? 120 : 4);
   return death;
@@ -154,9 +163,17 @@ class Crash : public ::testing::Test {
     ASSERT_EQ(differences(expected_, *reading_), "");
     if (!expected_.empty()) {
       const std::vector<float> query = random_vector(random, kCrashDim);
+      const std::string text = *expected_.begin()->second.document;
+      const auto holds = [&](const auto& entry) {
+        return entry.second.document->find(text) != std::string::npos;
+      };
+      const auto matches = std::count_if(expected_.begin(), expected_.end(), holds);
+      const Filter filter = Filter::document(Filter::Op::document_contains, text);
       for (const Collection& asked : {collection, *reading_}) {
         const auto hits = asked.query(query, {.k = 5, .exact = true});
         ASSERT_EQ(wrong_answer(Space::l2, query, 5, expected_, hits), "");
+        const auto found = asked.get({.ids = {}, .filter = filter, .include = {}});
+        ASSERT_EQ(found.size(), static_cast<std::size_t>(matches)) << text;
       }
     }
     // The next write takes the lock that died with the worker, and removes what it left (R3).
@@ -223,7 +240,14 @@ TEST_F(Crash, SmallOperations) {
   }
 }
 
-TEST_F(Crash, WithGraphsAndBackgroundSeals) { torture(2, rounds(40), kLargeWorkload); }
+TEST_F(Crash, WithGraphsAndBackgroundSeals) {
+  const int count = rounds(40);
+  torture(2, count, kLargeWorkload);
+  if (count < 40) return;
+  for (const std::string_view point : kIndexPoints) {
+    EXPECT_TRUE(met_.contains(std::string(point))) << "no worker died at " << point;
+  }
+}
 
 // A store whose creation is cut short is created by the next who opens it.
 TEST_F(Crash, DuringCreation) {

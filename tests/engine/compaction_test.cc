@@ -3,10 +3,14 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "engine/record_writer.h"
 #include "engine/tuning.h"
+#include "storage/document_index.h"
 #include "tests/support/faulty_file_system.h"
 #include "tests/support/temp_directory.h"
+#include "tests/support/test_data.h"
 #include "tests/support/test_records.h"
 
 namespace vkb {
@@ -271,6 +275,68 @@ TEST_F(Compaction, AFileThatStaysIsRemovedByTheNextWriter) {
   Opened next(directory_.path(), &files_);
   next.upsert(test_records(1, 4));
   EXPECT_TRUE(files_.list(next.store.segment_directory()).empty());
+}
+
+// The maintenance thread indexes documents when many are not; compact() all of them.
+TEST_F(Compaction, DocumentsAreIndexedBehindTheCaller) {
+  Store store = Store::open(directory_.path());
+  Collection collection = store.create_collection("vectors", {.space = Space::l2});
+  std::vector<Record> records = test_records(kIndexRows + 10, 4);
+  const auto unindexed = [&] {
+    Database db(directory_.file("vkb.sqlite3"), Database::Mode::reader);
+    return count_unindexed(db, 1, kIndexRows);
+  };
+  const auto found = [&](const std::string& text) {
+    const Filter filter = Filter::document(Filter::Op::document_contains, text);
+    return collection.get({.ids = {}, .filter = filter, .include = {}}).size();
+  };
+  collection.add(std::span(records).first(kIndexRows - 1));
+  collection.wait_for_maintenance();
+  EXPECT_TRUE(collection.compact());
+  EXPECT_EQ(unindexed(), kIndexRows - 1);  // too few to be worth it
+  collection.add(std::span(records).last(11));
+  collection.wait_for_maintenance();
+  EXPECT_EQ(unindexed(), 0u);
+  EXPECT_EQ(found("document 2057"), 1u);
+  for (std::size_t i = 0; i < 100; ++i) records[i].document = "changed";
+  collection.upsert(std::span(records).first(100));
+  collection.remove(std::vector<std::string>{"r100"});
+  collection.wait_for_maintenance();
+  EXPECT_EQ(unindexed(), 101u);
+  EXPECT_EQ(found("changed"), 100u);
+  EXPECT_EQ(found("document 99"), 10u);  // 990 to 999
+  EXPECT_TRUE(is_sound(store));
+  EXPECT_TRUE(collection.compact());
+  EXPECT_EQ(std::filesystem::file_size(directory_.file("vkb.sqlite3-wal")), 0u);
+  EXPECT_EQ(unindexed(), 0u);
+  EXPECT_EQ(found("changed"), 100u);
+  EXPECT_TRUE(is_sound(store));
+}
+
+// R9: a damaged document index costs its own answers, and neither writes nor merges.
+TEST_F(Compaction, GoesOnBesideADamagedDocumentIndex) {
+  std::vector<Record> records = test_records(4 * kIndexRows, 4);
+  Store store = Store::open(directory_.path());
+  Collection collection = store.create_collection("vectors", {.space = Space::l2, .m = 4});
+  collection.add(std::span(records).first(kIndexRows));
+  collection.wait_for_maintenance();
+  {
+    Database db(directory_.file("vkb.sqlite3"), Database::Mode::writer);
+    db.execute("DELETE FROM document_trigram_1_data WHERE id=10");
+  }
+  for (std::size_t at = kIndexRows; at < records.size(); at += kIndexRows) {
+    collection.add(std::span(records).subspan(at, kIndexRows));
+    VKB_EXPECT_ERROR(collection.wait_for_maintenance(), ErrorCode::corruption,
+                     "document index of collection vectors");
+  }
+  EXPECT_EQ(collection.count(), records.size());
+  EXPECT_LT(collection.info().segments.size(), 4u);
+  const Filter filter = Filter::document(Filter::Op::document_contains, "document 17");
+  VKB_EXPECT_ERROR(collection.get({.ids = {}, .filter = filter, .include = {}}),
+                   ErrorCode::corruption, "document_trigram");
+  EXPECT_TRUE(store.repair().problems.empty());
+  EXPECT_EQ(collection.get({.ids = {}, .filter = filter, .include = {}}).size(), 111u);
+  EXPECT_EQ(differences(expected_of(records), collection), "");
 }
 
 // Compaction beside a writer that never stops comes to an end.

@@ -3,6 +3,8 @@
 
 #include "engine/tuning.h"
 #include "engine/vkb.h"
+#include "storage/document_index.h"
+#include "storage/sqlite.h"
 #include "tests/support/faulty_file_system.h"
 #include "tests/support/temp_directory.h"
 #include "tests/support/test_records.h"
@@ -100,6 +102,26 @@ TEST_F(Load, StoppedKeepsWholeBatchesAndGoesOnLater) {
   EXPECT_EQ(load(records, 10).replaced, 30u);
   EXPECT_EQ(differences(expected_of(records), collection_), "");
   EXPECT_TRUE(is_sound(store_));
+}
+
+TEST_F(Load, IndexesTheDocuments) {
+  const std::vector<Record> records = test_records(kIndexRows + 500, 4);
+  const auto unindexed = [&] {
+    Database db(directory_.file("vkb.sqlite3"), Database::Mode::reader);
+    return count_unindexed(db, 1, 1'000'000);
+  };
+  const LoadResult stopped =
+      load(records, 700, [](const Progress& progress) { return progress.step != "index"; });
+  EXPECT_TRUE(stopped.stopped);
+  EXPECT_GT(unindexed(), 0u);
+  EXPECT_LT(unindexed(), records.size());
+  EXPECT_EQ(stopped.records, records.size());
+  EXPECT_TRUE(is_sound(store_));
+  EXPECT_EQ(load(records, 700).replaced, records.size());
+  EXPECT_EQ(unindexed(), 0u);
+  EXPECT_TRUE(is_sound(store_));
+  const Filter filter = Filter::document(Filter::Op::document_contains, "document 254");
+  EXPECT_EQ(collection_.get({.ids = {}, .filter = filter, .include = {}}).size(), 9u);
 }
 
 // Each batch is visible, here and through another store, when the next one is asked for.

@@ -117,10 +117,53 @@ TEST(Store, KeepsTenantsAndDatabasesApart) {
 
   VKB_EXPECT_ERROR(store.create_tenant("acme"), ErrorCode::already_exists, "acme");
   VKB_EXPECT_ERROR(store.create_database("papers"), ErrorCode::already_exists, "papers");
-  VKB_EXPECT_ERROR(store.create_database("more", "nobody"), ErrorCode::not_found, "nobody");
+  EXPECT_NE(store.database_uuid("papers", "acme"), store.database_uuid("papers", kDefaultTenant));
+  VKB_EXPECT_ERROR(store.database_uuid("more", "acme"), ErrorCode::not_found, "more");
+  EXPECT_EQ(store.collection_by_uuid(a.uuid()).info(false).tenant, "acme");
+  VKB_EXPECT_ERROR(store.collection_by_uuid("none"), ErrorCode::not_found, "none");
+  ASSERT_EQ(store.all_collections().size(), 2u);
+  EXPECT_EQ(store.all_collections()[1].uuid(), b.uuid());
   VKB_EXPECT_ERROR(store.delete_database("nothing"), ErrorCode::not_found, "nothing");
   VKB_EXPECT_ERROR(store.collections("nothing"), ErrorCode::not_found, "nothing");
   VKB_EXPECT_ERROR(store.create_collection("new", {}, "nothing"), ErrorCode::not_found, "nothing");
+}
+
+TEST(Store, ResetLeavesTheDefaultTenantAndDatabaseOnly) {
+  const TempDirectory directory;
+  Store store = Store::open(directory.path());
+  store.create_tenant("acme");
+  store.create_database("papers", "acme");
+  Collection collection = store.create_collection("vectors", {}, "papers", "acme");
+  collection.add(test_records(10, 4));
+  collection.compact();
+  store.create_collection("others");
+  store.delete_database(std::string(kDefaultDatabase));
+  store.reset();
+  EXPECT_TRUE(store.all_collections().empty());
+  EXPECT_FALSE(store.has_tenant("acme"));
+  EXPECT_TRUE(store.databases("acme").empty());
+  EXPECT_EQ(store.databases(), std::vector<std::string>{std::string(kDefaultDatabase)});
+  EXPECT_EQ(store.info().segment_bytes, 0u);
+  VKB_EXPECT_ERROR(collection.count(), ErrorCode::not_found, "does not exist");
+}
+
+TEST(Store, KeepsWhatAFrontEndWantsKeptAndNamesMetadataKeys) {
+  const TempDirectory directory;
+  Store store = Store::open(directory.path());
+  Collection collection = store.create_collection("notes", {.extra = "{\"a\": 1}"});
+  EXPECT_EQ(collection.info(false).options.extra, "{\"a\": 1}");
+  collection.modify({.extra = "b"});
+  EXPECT_EQ(collection.info(false).options.extra, "b");
+  const std::vector<Record> records = {
+      {.id = "1",
+       .embedding = std::vector{1.0F},
+       .metadata = Metadata{{"n", std::int64_t{1}}, {"tags", std::vector<std::string>{"x"}}}},
+      {.id = "2", .embedding = std::vector{1.0F}, .metadata = Metadata{{"n", 2.5}, {"b", true}}}};
+  collection.add(records);
+  auto keys = collection.info(false).metadata_keys;
+  std::sort(keys.begin(), keys.end());
+  const decltype(keys) expected = {{"b", "bool"}, {"n", "float"}, {"n", "int"}, {"tags", "string"}};
+  EXPECT_EQ(keys, expected);
 }
 
 TEST(Store, DeletingADatabaseTakesItsCollections) {

@@ -54,11 +54,20 @@ class Model : public ::testing::TestWithParam<Setting> {
     return metadata;
   }
 
+  // Some share a word, some have one of their own, or one that the document index sees otherwise.
+  std::string random_document() {
+    std::string text = numbered("word", random_.below(20)) + " end";
+    if (random_.below(2) == 0) text += numbered(" only ", random_.below(2000));
+    if (random_.below(8) == 0) text += random_.below(2) == 0 ? " WORD7 END" : " wörd7 Ωmega";
+    if (random_.below(8) == 0) text += std::string("\0after", 6);
+    return text;
+  }
+
   Record random_record(bool with_embedding = true) {
     Record record;
     record.id = random_id();
     if (with_embedding) record.embedding = random_vector(random_, GetParam().dim);
-    if (random_.below(3) > 0) record.document = numbered("word", random_.below(20)) + " end";
+    if (random_.below(3) > 0) record.document = random_document();
     if (random_.below(3) > 0) record.metadata = random_metadata();
     if (random_.below(6) == 0) record.uri = numbered("file:", random_.below(100));
     return record;
@@ -166,6 +175,26 @@ class Model : public ::testing::TestWithParam<Setting> {
     return group == record.metadata->end() ? "" : std::get<std::string>(group->second);
   }
 
+  static bool has(const Record& record, const std::string& text) {
+    return record.document && record.document->find(text) != std::string::npos;
+  }
+
+  // A text as documents have it, with spaces and quotes that mean nothing.
+  std::string random_needle() {
+    switch (random_.below(5)) {
+      case 0:
+        return numbered("only ", random_.below(2000));
+      case 1:
+        return "WORD7 E";
+      case 2:
+        return "d7 Ωme";
+      case 3:
+        return std::string("\0aft", 4);
+      default:
+        return numbered("word", random_.below(20)) + " ";
+    }
+  }
+
   // A random condition, and what of the model it matches.
   std::optional<Filter> random_filter(Expected& matches) {
     const auto keep = [&](const auto& condition) {
@@ -173,7 +202,7 @@ class Model : public ::testing::TestWithParam<Setting> {
         if (condition(record)) matches.emplace(id, record);
       }
     };
-    switch (random_.below(6)) {
+    switch (random_.below(8)) {
       case 0: {
         const std::string group = numbered("g", random_.below(5));
         keep([&](const Record& record) { return group_of(record) == group; });
@@ -188,11 +217,29 @@ class Model : public ::testing::TestWithParam<Setting> {
         keep([&](const Record& record) { return group_of(record) != "g1"; });
         return Filter::compare(Filter::Op::ne, "group", std::string("g1"));
       case 3: {
-        const std::string word = numbered("word", random_.below(20)) + " ";
+        const std::string text = random_needle();
+        const bool negated = random_.below(4) == 0;
+        keep([&](const Record& record) { return has(record, text) != negated; });
+        return Filter::document(
+            negated ? Filter::Op::document_not_contains : Filter::Op::document_contains, text);
+      }
+      case 4: {
+        const std::string number = std::to_string(random_.below(200));
         keep([&](const Record& record) {
-          return record.document && record.document->find(word) != std::string::npos;
+          return has(record, "only " + number) || has(record, "WORD7 END");
         });
-        return Filter::document(Filter::Op::document_contains, word);
+        return Filter::document(Filter::Op::document_regex,
+                                "only " + number + "|(?i:WORD[6-8]) END");
+      }
+      case 5: {
+        const std::string number = std::to_string(random_.below(20));
+        const std::string group = numbered("g", random_.below(5));
+        keep([&](const Record& record) {
+          return group_of(record) == group && has(record, "only " + number);
+        });
+        return Filter::combine(Filter::Op::all_of,
+                               {Filter::document(Filter::Op::document_contains, "only " + number),
+                                Filter::compare(Filter::Op::eq, "group", group)});
       }
       default:
         matches = expected_;

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "storage/document_index.h"
 #include "storage/manifest.h"
 #include "storage/records.h"
 #include "storage/vector_log.h"
@@ -79,7 +80,8 @@ TEST(Catalog, TenantsAndDatabases) {
   EXPECT_TRUE(tenant_exists(db, "mine"));
   EXPECT_TRUE(list_databases(db, "mine").empty());
 
-  VKB_EXPECT_ERROR(create_database(db, "nobody", "data"), ErrorCode::not_found, "Tenant [nobody]");
+  create_database(db, "nobody", "data");  // as in Chroma, a database needs no tenant row
+  EXPECT_EQ(list_databases(db, "nobody"), std::vector<std::string>{"data"});
   VKB_EXPECT_ERROR(create_database(db, "mine", "a"), ErrorCode::invalid_argument, "3-512");
   create_database(db, "mine", "zzz");
   create_database(db, "mine", "data");
@@ -189,8 +191,10 @@ TEST(Catalog, UpdateAndTouchChangeOnlyTheirColumns) {
 
 std::map<std::string, std::int64_t> rows_of_tables(Database& db) {
   std::map<std::string, std::int64_t> rows;
-  for (const std::string& table : texts_of(
-           db, "SELECT name FROM sqlite_schema WHERE type='table' AND name<>'sqlite_sequence'"))
+  for (const std::string& table :
+       texts_of(db,
+                "SELECT name FROM sqlite_schema WHERE type='table' AND name<>'sqlite_sequence'"
+                " AND sql NOT LIKE 'CREATE VIRTUAL%'"))
     rows[table] = integer_of(db, "SELECT count(*) FROM " + table);
   return rows;
 }
@@ -214,6 +218,10 @@ std::int64_t fill_collection(Database& db, const std::string& name) {
                                                .checksum = 1,
                                                .has_graph = true});
   insert_tombstone(db, segment, {.slot = 1, .seq = 1});
+  index_some_documents(db, id);
+  RecordRow changed = records.read(*records.find("0"));
+  changed.document = "another text";
+  records.replace(changed);
   return id;
 }
 
@@ -225,6 +233,7 @@ TEST(Catalog, DeletingACollectionLeavesNothingInAnyTable) {
   const std::int64_t gone = fill_collection(db, "gone");
   for (const auto& [table, rows] : rows_of_tables(db)) {
     if (table == "tenant" || table == "database") continue;
+    if (table.starts_with("document_trigram")) continue;  // each collection has its own
     EXPECT_GT(rows, before.at(table)) << table << " is not filled by this test";
   }
   EXPECT_EQ(delete_collection(db, gone), std::vector<std::string>{"gone.vseg"});

@@ -75,5 +75,23 @@ TEST(Utf8, FindsABadByteAnywhereInALongText) {
   }
 }
 
+TEST(Utf8, EveryCodePointGoesThereAndBack) {
+  for (char32_t code = 0; code <= 0x10FFFF; ++code) {
+    if (code == 0xD800) code = 0xE000;
+    const std::string text = to_utf8({&code, 1});
+    ASSERT_TRUE(is_utf8(text)) << static_cast<std::uint32_t>(code);
+    ASSERT_EQ(code_points(text), std::u32string(1, code));
+  }
+  EXPECT_EQ(code_points("a\u00FC\U0001F600z"), U"a\u00FC\U0001F600z");
+}
+
+TEST(Utf8, BytesThatAreNoCharacterAreReplacedOneByOne) {
+  EXPECT_EQ(code_points("\xC3(a"), U"\uFFFD(a");
+  EXPECT_EQ(code_points("\xED\xA0\x80"), U"\uFFFD\uFFFD\uFFFD");  // a surrogate
+  EXPECT_EQ(code_points("a\xF0\x9F\x98"), U"a\uFFFD\uFFFD\uFFFD");
+  EXPECT_EQ(code_points("\x80\xFF"), U"\uFFFD\uFFFD");
+  EXPECT_EQ(code_points(""), U"");
+}
+
 }  // namespace
 }  // namespace vkb

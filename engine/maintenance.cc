@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is done behind writers, and when.
+#include <algorithm>
+#include <exception>
+#include <numeric>
+
+#include "engine/compaction.h"
+#include "engine/tuning.h"
+#include "storage/document_index.h"
+#include "storage/error.h"
+#include "storage/records.h"
+#include "storage/vector_log.h"
+
+namespace vkb {
+
+std::vector<std::size_t> choose_merge(std::span<const SegmentView> segments) {
+  // Half-dead segments are worth rewriting alone.
+  std::vector<std::size_t> chosen;
+  for (std::size_t i = 0; i < segments.size(); ++i) {
+    const SegmentView& view = segments[i];
+    if (view.dead_count * kMergeDeadShare > view.row.row_count) chosen.push_back(i);
+  }
+  // Size tiers: the smallest segments, as long as the next is no larger than twice all before it
+  // together. A merge so makes each row's segment at least half as large again, and a row is
+  // rewritten a logarithmic number of times.
+  std::vector<std::size_t> by_size(segments.size());
+  std::iota(by_size.begin(), by_size.end(), std::size_t{0});
+  std::stable_sort(by_size.begin(), by_size.end(), [&](std::size_t a, std::size_t b) {
+    return segments[a].live_count() < segments[b].live_count();
+  });
+  std::uint64_t sum = 0;
+  std::size_t run = 0;
+  for (std::size_t i = 0; i < by_size.size(); ++i) {
+    const std::uint64_t rows = segments[by_size[i]].live_count();
+    if (i > 0 && rows > 2 * sum) break;
+    sum += rows;
+    run = i + 1;
+  }
+  if (run >= kMergeMinSegments) {
+    chosen.insert(chosen.end(), by_size.begin(),
+                  by_size.begin() + static_cast<std::ptrdiff_t>(run));
+  }
+  std::sort(chosen.begin(), chosen.end());
+  chosen.erase(std::unique(chosen.begin(), chosen.end()), chosen.end());
+  return chosen;
+}
+
+bool index_documents(OpenStore& store, OpenCollection& collection,
+                     const ProgressFunction& progress) {
+  CollectionRow row;
+  bool exists = false;
+  const std::uint64_t total = store.read([&](Database& db) {
+    row = collection.row(db);
+    exists = has_document_index(db, row.collection_id);
+    return count_unindexed(db, row.collection_id, INT64_MAX);
+  });
+  if (total < (exists ? 1 : kIndexRows)) return true;
+  // What writers add meanwhile is for the next time: this must end beside a steady one.
+  for (std::uint64_t done = 0, rows = 1; rows > 0 && done < total; done += rows) {
+    if (done > 0 && progress && !progress({.step = "index", .done = done, .total = total})) {
+      return false;
+    }
+    try {
+      rows = store.write([&](Database& db) {
+        collection.row(db);
+        const std::uint64_t taken = index_some_documents(db, row.collection_id);
+        store.files().reached("index_before_commit");
+        return taken;
+      });
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::not_found) throw;  // the collection was deleted
+      throw Error(error.code(), "document index of collection " + row.name + ": " + error.what());
+    }
+    store.files().reached("index_committed");
+  }
+  return true;
+}
+
+void maintain_collection(OpenStore& store, OpenCollection& collection) {
+  const std::unique_lock reshape(collection.reshape_mutex, std::try_to_lock);
+  if (!reshape) return;  // a load or compaction is at work and leaves things in order
+  std::optional<OpenStore::WriterHold> hold;
+  const auto go_on = [&](const Progress&) { return !store.closing(); };
+  std::exception_ptr index_error;
+  while (!store.closing()) {
+    CollectionRow row;
+    std::shared_ptr<const Snapshot> snapshot;
+    std::uint64_t unindexed = 0;
+    const std::uint64_t log_entries = store.read([&](Database& db) {
+      row = collection.row(db);
+      snapshot = collection.snapshot(db, row);
+      unindexed = index_error ? 0 : count_unindexed(db, collection.collection_id, kIndexRows);
+      return count_log(db, collection.collection_id);
+    });
+    const std::vector<std::size_t> chosen = choose_merge(snapshot->segments);
+    if (log_entries < kSealRows && unindexed < kIndexRows && chosen.empty()) break;
+    if (!hold) {
+      // Another process may have been the writer since the look above, and would take a file that
+      // is not named yet for an orphan. From here on none can be.
+      hold.emplace(store);
+      continue;
+    }
+    if (log_entries >= kSealRows) {
+      seal(store, collection);
+      continue;
+    }
+    if (unindexed >= kIndexRows) {
+      try {
+        index_documents(store, collection, go_on);
+      } catch (const Error&) {
+        index_error = std::current_exception();  // merging must go on beside a damaged index
+      }
+      continue;
+    }
+    std::uint64_t expected = 0;
+    for (const std::size_t i : chosen) expected += snapshot->segments[i].live_count();
+    Merger merger(store, collection, row, expected);
+    for (const std::size_t i : chosen) merger.add(snapshot->segments[i]);
+    if (!merger.finish(go_on)) break;
+  }
+  if (index_error) std::rethrow_exception(index_error);
+}
+
+void tidy_database(OpenStore& store) {
+  store.write([](Database& db) { merge_pending_postings(db); });
+  store.maintain([](Database& db) {
+    db.execute("PRAGMA incremental_vacuum");
+    db.checkpoint(true);
+  });
+}
+
+}  // namespace vkb
