@@ -5,6 +5,7 @@ include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 install(TARGETS vkb_tool RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS vkb_serve RUNTIME DESTINATION libexec/vkb)
 install(TARGETS vkb_engine vkb_storage EXPORT vkb-targets
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(FILES engine/vkb.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/vkb)
@@ -18,3 +19,7 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/vkb-config-version.cmake
                                  COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/vkb-config.cmake ${PROJECT_BINARY_DIR}/vkb-config-version.cmake
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/vkb)
+
+# What the Python package links when it is built beside a finished build (python/CMakeLists.txt).
+export(TARGETS vkb_storage vkb_engine vkb_chroma NAMESPACE vkb::
+       FILE ${PROJECT_BINARY_DIR}/vkb-build-targets.cmake)

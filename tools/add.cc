@@ -5,7 +5,7 @@
 
 #include "tools/cli.h"
 #include "tools/embedding.h"
-#include "tools/json_text.h"
+#include "server/json_text.h"
 #include "tools/jsonl.h"
 
 namespace vkb {

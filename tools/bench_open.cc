@@ -13,7 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/bench.h"
-#include "tools/json_text.h"
+#include "server/json_text.h"
 
 extern char** environ;
 

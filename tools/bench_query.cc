@@ -14,7 +14,7 @@
 #include <unordered_set>
 
 #include "tools/bench.h"
-#include "tools/json_text.h"
+#include "server/json_text.h"
 #include "tools/npy.h"
 
 namespace vkb {

@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <sstream>
 
-#include "tools/json_text.h"
+#include "server/json_text.h"
 
 namespace vkb {
 namespace {

@@ -50,6 +50,7 @@ class Context {
   std::chrono::milliseconds lock_timeout() const {
     return std::chrono::milliseconds(static_cast<std::int64_t>(lock_timeout_seconds * 1000));
   }
+  char** arguments = nullptr;  // main's argv
   // The chosen verb; returns the exit code. Set by a subcommand's callback, called after parsing.
   std::function<int()> run;
   // When main began.
@@ -121,6 +122,7 @@ void register_check(CLI::App& app, Context& context);
 void register_repair(CLI::App& app, Context& context);  // check.cc
 void register_backup(CLI::App& app, Context& context);
 void register_restore(CLI::App& app, Context& context);  // backup.cc
+void register_serve(CLI::App& app, Context& context);
 void register_bench(CLI::App& app, Context& context);
 void register_completion(CLI::App& app, Context& context);
 

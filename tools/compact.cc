@@ -3,7 +3,7 @@
 #include <cstdio>
 
 #include "tools/cli.h"
-#include "tools/json_text.h"
+#include "server/json_text.h"
 
 namespace vkb {
 namespace {

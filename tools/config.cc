@@ -34,6 +34,26 @@ class SectionReader {
     });
   }
 
+  void flag(std::string name, std::optional<bool>& target) {
+    key(std::move(name), [this, &target](const YAML::Node& value, const std::string& full) {
+      bool flag = false;
+      if (!value.IsScalar() || !YAML::convert<bool>::decode(value, flag)) {
+        fail(value, full + " must be true or false");
+      }
+      target = flag;
+    });
+  }
+  void texts(std::string name, std::vector<std::string>& target) {
+    key(std::move(name), [this, &target](const YAML::Node& value, const std::string& full) {
+      if (value.IsNull()) return;
+      if (!value.IsSequence()) fail(value, full + " must be a list of texts");
+      for (const YAML::Node& each : value) {
+        if (!each.IsScalar()) fail(each, full + " must be a list of texts");
+        target.push_back(each.Scalar());
+      }
+    });
+  }
+
   void read(const YAML::Node& section) const {
     if (section.IsNull()) return;
     if (!section.IsMap()) {
@@ -123,6 +143,14 @@ void read_server(const std::string& file, const YAML::Node& node, Config& config
     }
     config.server.port = static_cast<std::uint16_t>(port);
   });
+  reader.texts("cors_allow_origins", config.server.cors_allow_origins);
+  reader.flag("allow_reset", config.server.allow_reset);
+  reader.flag("read_only", config.server.read_only);
+  reader.text("auth_token_file", config.server.auth_token_file);
+  reader.text("auth_basic_file", config.server.auth_basic_file);
+  reader.text("tls_cert", config.server.tls_cert);
+  reader.text("tls_key", config.server.tls_key);
+  reader.text("access_log", config.server.access_log);
   reader.read(node);
 }
 

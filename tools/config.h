@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace vkb {
 
@@ -33,6 +34,14 @@ struct Config {
   struct Server {
     std::optional<std::string> host;
     std::optional<std::uint16_t> port;
+    std::vector<std::string> cors_allow_origins;
+    std::optional<bool> allow_reset;
+    std::optional<bool> read_only;
+    std::optional<std::string> auth_token_file;
+    std::optional<std::string> auth_basic_file;
+    std::optional<std::string> tls_cert;
+    std::optional<std::string> tls_key;
+    std::optional<std::string> access_log;
   } server;
 };
 

@@ -9,7 +9,7 @@
 #include <memory>
 
 #include "tools/cli.h"
-#include "tools/json_text.h"
+#include "server/json_text.h"
 #include "tools/jsonl.h"
 
 namespace vkb {

@@ -2,8 +2,8 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
+#include "server/json_text.h"
 #include "tools/cli.h"
-#include "tools/json_text.h"
 
 namespace vkb {
 namespace {
@@ -32,9 +32,10 @@ int run_get(const GetFlags& flags, Context& context) {
   if (context.json) {
     std::vector<const Record*> rows;
     for (const Record& record : records) rows.push_back(&record);
-    out.write("{");
-    write_columns(out, {rows}, false, options.include);
-    write_include(out, options.include, false);
+    const auto write = [&out](std::string_view text) { out.write(text); };
+    write("{");
+    write_columns(write, {rows}, false, options.include);
+    write_include(write, options.include, false);
     out.write("}\n");
     return kExitDone;
   }

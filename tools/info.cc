@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "tools/cli.h"
-#include "tools/json_text.h"
+#include "server/json_text.h"
 
 namespace vkb {
 namespace {

@@ -11,7 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "tools/json_text.h"
+#include "server/json_text.h"
 #include "tools/terminal.h"
 
 namespace vkb {

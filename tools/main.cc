@@ -18,7 +18,8 @@ constexpr const char* kFooter =
     "  vkb add --jsonl notes.jsonl --collection notes\n"
     "  vkb check --deep && vkb backup /backups/today\n"
     "\n"
-    "Environment: VKB_PATH, VKB_COLLECTION, VKB_CONFIG, VKB_REDIS_PASSWORD, OPENAI_API_KEY.\n"
+    "Environment: VKB_PATH, VKB_COLLECTION, VKB_CONFIG, VKB_AUTH_TOKEN, VKB_REDIS_PASSWORD,\n"
+    "OPENAI_API_KEY.\n"
     "Exit codes: 0 done, 1 failed or found something wrong, 2 wrong usage, 3 done but records "
     "were\n"
     "rejected, 4 the store is held by another writer.";
@@ -57,6 +58,7 @@ void add_verbs(CLI::App& app, Context& context) {
   register_repair(app, context);
   register_backup(app, context);
   register_restore(app, context);
+  register_serve(app, context);
   register_bench(app, context);
   register_completion(app, context);
 }
@@ -135,6 +137,7 @@ int run_cli(int argc, char** argv, std::chrono::steady_clock::time_point started
     CLI::App app("vkb: a vector knowledge base in a directory", "vkb");
     Context context;
     context.started = started;
+    context.arguments = argv;
     app.fallthrough();
     app.require_subcommand(1);
     app.footer(kFooter);

@@ -4,9 +4,9 @@
 #include <cstdio>
 #include <memory>
 
+#include "server/json_text.h"
 #include "tools/cli.h"
 #include "tools/embedding.h"
-#include "tools/json_text.h"
 #include "tools/npy.h"
 
 namespace vkb {
@@ -114,24 +114,11 @@ void write_json(Output& out, const Answer& answer, const Include& include, bool 
     groups.emplace_back();
     for (const Hit& hit : hits) groups.back().push_back(&hit.record);
   }
-  out.write("{");
-  write_columns(out, groups, true, include);
-  out.write(",\"distances\":");
-  if (!distances) {
-    out.write("null");
-  } else {
-    std::string text = "[";
-    for (const std::vector<Hit>& hits : answer.hits) {
-      text += text.size() == 1 ? "[" : ",[";
-      for (std::size_t i = 0; i < hits.size(); ++i) {
-        if (i > 0) text += ',';
-        append_json(text, hits[i].distance);
-      }
-      text += "]";
-    }
-    out.write(text + "]");
-  }
-  write_include(out, include, distances);
+  const auto write = [&out](std::string_view text) { out.write(text); };
+  write("{");
+  write_columns(write, groups, true, include);
+  distances ? write_distances(write, answer.hits) : write(",\"distances\":null");
+  write_include(write, include, distances);
   out.write(",\"elapsed_ms\":" + json_fixed(answer.elapsed_ms) +
             ",\"open_ms\":" + json_fixed(answer.open_ms) + "}\n");
 }

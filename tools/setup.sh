@@ -9,9 +9,10 @@ export LC_ALL=C
 packages=(
   g++ make cmake ninja-build pkg-config
   libsqlite3-dev libhnswlib-dev libxsimd-dev libhiredis-dev libre2-dev libxxhash-dev libzstd-dev
-  nlohmann-json3-dev libyaml-cpp-dev libcurl4-openssl-dev libcli11-dev
+  nlohmann-json3-dev libsimdjson-dev libyaml-cpp-dev libcurl4-openssl-dev libcli11-dev
+  libboost-dev libssl-dev prometheus-cpp-dev
   libgtest-dev libbenchmark-dev
-  redis-server python3 python3-venv ca-certificates
+  redis-server openssl python3 python3-venv ca-certificates
 )
 if [ "${1:-}" = lint ]; then packages+=(clang-format clang-tidy); fi
 

@@ -41,7 +41,17 @@ TEST_F(ConfigTest, ReadsEveryKey) {
                         "  query_prefix: \"search_query: \"\n"
                         "  document_prefix: \"search_document: \"\n"
                         "redis: { url: 'redis://127.0.0.1:6379/0', index: llama_index }\n"
-                        "server: { host: 127.0.0.1, port: 8000 }\n"));
+                        "server:\n"
+                        "  host: 127.0.0.1\n"
+                        "  port: 8000\n"
+                        "  cors_allow_origins: ['http://a', '*']\n"
+                        "  allow_reset: true\n"
+                        "  read_only: no\n"
+                        "  auth_token_file: tokens\n"
+                        "  auth_basic_file: users\n"
+                        "  tls_cert: cert.pem\n"
+                        "  tls_key: key.pem\n"
+                        "  access_log: '-'\n"));
   EXPECT_EQ(config.vector_store.provider, "vkb");
   EXPECT_EQ(config.vector_store.path, "data/vkb");
   EXPECT_EQ(config.vector_store.collection, "notes");
@@ -54,6 +64,14 @@ TEST_F(ConfigTest, ReadsEveryKey) {
   EXPECT_EQ(config.redis.index, "llama_index");
   EXPECT_EQ(config.server.host, "127.0.0.1");
   EXPECT_EQ(config.server.port, 8000);
+  EXPECT_EQ(config.server.cors_allow_origins, (std::vector<std::string>{"http://a", "*"}));
+  EXPECT_EQ(config.server.allow_reset, true);
+  EXPECT_EQ(config.server.read_only, false);
+  EXPECT_EQ(config.server.auth_token_file, "tokens");
+  EXPECT_EQ(config.server.auth_basic_file, "users");
+  EXPECT_EQ(config.server.tls_cert, "cert.pem");
+  EXPECT_EQ(config.server.tls_key, "key.pem");
+  EXPECT_EQ(config.server.access_log, "-");
 }
 
 TEST_F(ConfigTest, WhatIsAbsentIsNotSet) {

@@ -1,25 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// JSON as the program writes it: appended piece by piece, so that large answers are never held
+// JSON as vkb writes it: appended piece by piece, so that large answers are never held
 // twice, and with floats in the shortest form that reads back to the same bits.
 #pragma once
 
+#include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "engine/vkb.h"
-#include "tools/terminal.h"
 
 namespace vkb {
 
 // Appends a quoted string; bytes that are not UTF-8 become U+FFFD.
 void append_json(std::string& out, std::string_view text);
-// Appends a number, null when it is not finite.
+// Appends a number that reads back as a float (2.0, not 2); null when it is not finite.
 void append_json(std::string& out, float value);
 void append_json(std::string& out, double value);
 void append_json(std::string& out, std::span<const float> values);
+// Appends the value, null when there is none.
+void append_json_or_null(std::string& out, const std::optional<std::string>& text);
+void append_json_or_null(std::string& out, const std::optional<std::vector<float>>& values);
+void append_json_or_null(std::string& out, const std::optional<Metadata>& metadata);
 
 std::string json_string(std::string_view text);
 // A number with three decimals, for times.
@@ -30,13 +35,17 @@ std::string json_fixed(double value);
 // float can hold.
 std::vector<std::vector<float>> parse_vectors(std::string_view json);
 
+using WriteText = std::function<void(std::string_view text)>;
+
 // Writes the columns of Chroma's GetResult (nested = false, one group) or QueryResult (nested, one
 // group a query): "ids":…,"embeddings":…,"documents":…,"uris":…,"metadatas":… with null for columns
 // not included, without the braces around.
-void write_columns(Output& out, const std::vector<std::vector<const Record*>>& groups, bool nested,
-                   const Include& include);
+void write_columns(const WriteText& write, const std::vector<std::vector<const Record*>>& groups,
+                   bool nested, const Include& include);
 
+// Writes ,"distances":[[…],…].
+void write_distances(const WriteText& write, const std::vector<std::vector<Hit>>& answers);
 // Writes ,"include":["documents",…].
-void write_include(Output& out, const Include& include, bool distances);
+void write_include(const WriteText& write, const Include& include, bool distances);
 
 }  // namespace vkb

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tools/json_text.h"
+#include "server/json_text.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
-#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -21,13 +21,12 @@ void append_number(std::string& out, Number value) {
     out += "null";
     return;
   }
-  if (value == 0 && std::signbit(value)) {
-    out += "-0.0";  // "-0" would be read as the integer 0
-    return;
-  }
   char text[40];
   const std::to_chars_result end = std::to_chars(text, text + sizeof text, value);
-  out.append(text, end.ptr);
+  const std::string_view shortest(text, static_cast<std::size_t>(end.ptr - text));
+  out += shortest;
+  // Readers take a number without a point or an exponent for an integer.
+  if (shortest.find_first_of(".e") == std::string_view::npos) out += ".0";
 }
 
 std::vector<float> to_vector(const FloatJson& array) {
@@ -47,30 +46,39 @@ std::vector<float> to_vector(const FloatJson& array) {
 
 using AppendCell = std::function<void(std::string& out, const Record& record)>;
 
-void write_column(Output& out, const std::vector<std::vector<const Record*>>& groups, bool nested,
-                  std::string_view name, bool included, const AppendCell& append_cell) {
-  out.write((name == "ids" ? "\"" : ",\"") + std::string(name) + "\":");
+void write_column(const WriteText& write, const std::vector<std::vector<const Record*>>& groups,
+                  bool nested, std::string_view name, bool included,
+                  const AppendCell& append_cell) {
+  write((name == "ids" ? "\"" : ",\"") + std::string(name) + "\":");
   if (!included) {
-    out.write("null");
+    write("null");
     return;
   }
-  if (nested) out.write("[");
+  if (nested) write("[");
   std::string cell;
   for (std::size_t group = 0; group < groups.size(); ++group) {
-    out.write(group == 0 ? "[" : ",[");
+    write(group == 0 ? "[" : ",[");
     for (std::size_t row = 0; row < groups[group].size(); ++row) {
       cell = row == 0 ? "" : ",";
       append_cell(cell, *groups[group][row]);
-      out.write(cell);
+      write(cell);
     }
-    out.write("]");
+    write("]");
   }
-  if (nested) out.write("]");
+  if (nested) write("]");
 }
 
 }  // namespace
 
 void append_json(std::string& out, std::string_view text) {
+  const auto is_plain = [](char c) { return c >= ' ' && c != '"' && c != '\\' && c != '\x7f'; };
+  if (std::all_of(text.begin(), text.end(),
+                  is_plain)) {  // most texts; bytes over 0x7f are negative
+    out += '"';
+    out += text;
+    out += '"';
+    return;
+  }
   out += nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
@@ -84,6 +92,16 @@ void append_json(std::string& out, std::span<const float> values) {
     append_number(out, values[i]);
   }
   out += ']';
+}
+
+void append_json_or_null(std::string& out, const std::optional<std::string>& text) {
+  text ? append_json(out, std::string_view(*text)) : void(out += "null");
+}
+void append_json_or_null(std::string& out, const std::optional<std::vector<float>>& values) {
+  values ? append_json(out, std::span<const float>(*values)) : void(out += "null");
+}
+void append_json_or_null(std::string& out, const std::optional<Metadata>& metadata) {
+  out += metadata ? to_json(*metadata) : "null";
 }
 
 std::string json_string(std::string_view text) {
@@ -125,32 +143,37 @@ std::vector<std::vector<float>> parse_vectors(std::string_view json) {
   return vectors;
 }
 
-void write_columns(Output& out, const std::vector<std::vector<const Record*>>& groups, bool nested,
-                   const Include& include) {
-  const auto optional_text = [](std::optional<std::string> Record::*member) {
-    return [member](std::string& cell, const Record& record) {
-      const std::optional<std::string>& text = record.*member;
-      text ? append_json(cell, std::string_view(*text)) : void(cell += "null");
-    };
-  };
-  write_column(out, groups, nested, "ids", true, [](std::string& text, const Record& record) {
+void write_columns(const WriteText& write, const std::vector<std::vector<const Record*>>& groups,
+                   bool nested, const Include& include) {
+  write_column(write, groups, nested, "ids", true, [](std::string& text, const Record& record) {
     append_json(text, std::string_view(record.id));
   });
-  write_column(out, groups, nested, "embeddings", include.embeddings,
-               [](std::string& text, const Record& record) {
-                 record.embedding ? append_json(text, std::span<const float>(*record.embedding))
-                                  : void(text += "null");
-               });
-  write_column(out, groups, nested, "documents", include.documents,
-               optional_text(&Record::document));
-  write_column(out, groups, nested, "uris", include.uris, optional_text(&Record::uri));
-  write_column(out, groups, nested, "metadatas", include.metadatas,
-               [](std::string& text, const Record& record) {
-                 text += record.metadata ? to_json(*record.metadata) : "null";
-               });
+  const auto column = [&](std::string_view name, bool included, auto member) {
+    write_column(write, groups, nested, name, included,
+                 [member](std::string& text, const Record& record) {
+                   append_json_or_null(text, record.*member);
+                 });
+  };
+  column("embeddings", include.embeddings, &Record::embedding);
+  column("documents", include.documents, &Record::document);
+  column("uris", include.uris, &Record::uri);
+  column("metadatas", include.metadatas, &Record::metadata);
 }
 
-void write_include(Output& out, const Include& include, bool distances) {
+void write_distances(const WriteText& write, const std::vector<std::vector<Hit>>& answers) {
+  std::string text = ",\"distances\":[";
+  for (std::size_t query = 0; query < answers.size(); ++query) {
+    text += query == 0 ? "[" : ",[";
+    for (std::size_t i = 0; i < answers[query].size(); ++i) {
+      if (i > 0) text += ',';
+      append_json(text, answers[query][i].distance);
+    }
+    text += ']';
+  }
+  write(text + "]");
+}
+
+void write_include(const WriteText& write, const Include& include, bool distances) {
   std::string list;
   const auto add = [&list](bool included, const char* name) {
     if (included) list += (list.empty() ? "\"" : ",\"") + std::string(name) + "\"";
@@ -160,7 +183,7 @@ void write_include(Output& out, const Include& include, bool distances) {
   add(distances, "distances");
   add(include.embeddings, "embeddings");
   add(include.uris, "uris");
-  out.write(",\"include\":[" + list + "]");
+  write(",\"include\":[" + list + "]");
 }
 
 }  // namespace vkb

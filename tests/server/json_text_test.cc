@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tools/json_text.h"
+#include "server/json_text.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -12,19 +11,9 @@ namespace {
 
 using Json = nlohmann::json;
 
-// What a function writes to an Output.
-template <typename Write>
-std::string written(const Write& write) {
-  int ends[2];
-  EXPECT_EQ(pipe(ends), 0);
-  Output out(ends[1], "pipe");
-  write(out);
-  out.flush();
-  close(ends[1]);
-  std::string text(1 << 16, '\0');
-  const ssize_t size = read(ends[0], text.data(), text.size());
-  close(ends[0]);
-  text.resize(static_cast<std::size_t>(size));
+std::string written(const std::function<void(const WriteText&)>& write) {
+  std::string text;
+  write([&text](std::string_view part) { text += part; });
   return text;
 }
 
@@ -35,6 +24,9 @@ TEST(JsonText, FloatsAreShortAndComeBack) {
   text.clear();
   append_json(text, std::numeric_limits<float>::infinity());
   EXPECT_EQ(text, "null");
+  text.clear();
+  append_json(text, 2.0f);
+  EXPECT_EQ(text, "2.0");
   const std::vector<float> values{1, -0.5f, 3e-30f};
   text.clear();
   append_json(text, std::span<const float>(values));
@@ -58,7 +50,7 @@ TEST(JsonText, ReadsOneOrSeveralVectors) {
 TEST(JsonText, ColumnsAreChromasShapes) {
   const Record a{.id = "a", .embedding = {{1, 2}}, .document = "text", .uri = "u"};
   const Record b{.id = "b", .metadata = Metadata{{"k", Value(std::int64_t{1})}}};
-  const Json get = Json::parse("{" + written([&](Output& out) {
+  const Json get = Json::parse("{" + written([&](const WriteText& out) {
                                  write_columns(out, {{&a, &b}}, false, {.uris = false});
                                  write_include(out, {.uris = false}, false);
                                }) +
@@ -66,7 +58,7 @@ TEST(JsonText, ColumnsAreChromasShapes) {
   EXPECT_EQ(get, Json::parse(R"({"ids":["a","b"],"embeddings":null,"documents":["text",null],
                      "uris":null,"metadatas":[null,{"k":1}],"include":["documents","metadatas"]})"));
   const Include all{.embeddings = true, .uris = true};
-  const Json query = Json::parse("{" + written([&](Output& out) {
+  const Json query = Json::parse("{" + written([&](const WriteText& out) {
                                    write_columns(out, {{&a}, {}, {&b}}, true, all);
                                  }) +
                                  "}");
@@ -75,9 +67,15 @@ TEST(JsonText, ColumnsAreChromasShapes) {
                      "metadatas":[[null],[],[{"k":1}]]})"));
 }
 
+TEST(JsonText, DistancesOfEachQuery) {
+  const std::vector<std::vector<Hit>> answers = {{{.record = {.id = "a"}, .distance = 0.5f}}, {}};
+  EXPECT_EQ(written([&](const WriteText& out) { write_distances(out, answers); }),
+            ",\"distances\":[[0.5],[]]");
+}
+
 TEST(JsonText, NoRecordsAreEmptyColumns) {
-  const Json get =
-      Json::parse("{" + written([](Output& out) { write_columns(out, {{}}, false, {}); }) + "}");
+  const Json get = Json::parse(
+      "{" + written([](const WriteText& out) { write_columns(out, {{}}, false, {}); }) + "}");
   EXPECT_EQ(get["ids"], Json::array());
   EXPECT_EQ(get["documents"], Json::array());
 }

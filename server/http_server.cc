@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/http_server.h"
+
+#include <openssl/ssl.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <utility>
+// Boost 1.74's awaitable.hpp needs <utility> before it.
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/ssl/context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "server/http_session.h"
+#include "server/metrics.h"
+#include "storage/error.h"
+
+namespace vkb {
+namespace {
+
+namespace net = boost::asio;
+using tcp = net::ip::tcp;
+using Fault = boost::system::error_code;
+
+constexpr std::chrono::milliseconds kAcceptPause{50};  // when the system has no more descriptors
+constexpr int kBacklog = 4096;                         // the system cuts it to what it allows
+
+std::string error_text(const HttpOptions& options, const std::string& why) {
+  return "cannot listen on " + options.host + " port " + std::to_string(options.port) + ": " + why;
+}
+
+tcp::endpoint resolve(net::io_context& context, const HttpOptions& options) {
+  Fault fault;
+  tcp::resolver resolver(context);
+  const auto found =
+      resolver.resolve(options.host, std::to_string(options.port),
+                       tcp::resolver::passive | tcp::resolver::numeric_service, fault);
+  if (fault || found.empty()) {
+    throw Error(ErrorCode::io_error, error_text(options, "the host is unknown"));
+  }
+  for (const auto& each : found) {  // "localhost" means 127.0.0.1 first
+    if (each.endpoint().address().is_v4()) return each.endpoint();
+  }
+  return found.begin()->endpoint();
+}
+
+std::unique_ptr<net::ssl::context> make_tls(const HttpOptions& options) {
+  if (options.tls_certificate.empty() && options.tls_key.empty()) return nullptr;
+  if (options.tls_certificate.empty() || options.tls_key.empty()) {
+    throw Error(ErrorCode::invalid_argument, "TLS needs a certificate and a key");
+  }
+  auto tls = std::make_unique<net::ssl::context>(net::ssl::context::tls_server);
+  SSL_CTX_set_min_proto_version(tls->native_handle(), TLS1_2_VERSION);
+  SSL_CTX_set_options(tls->native_handle(), SSL_OP_NO_RENEGOTIATION);
+  SSL_CTX_set_mode(tls->native_handle(), SSL_MODE_RELEASE_BUFFERS);
+  Fault fault;
+  tls->use_certificate_chain_file(options.tls_certificate, fault);
+  if (fault) {
+    throw Error(ErrorCode::invalid_argument,
+                options.tls_certificate +
+                    ": no certificate in PEM form can be read here: " + fault.message());
+  }
+  tls->use_private_key_file(options.tls_key, net::ssl::context::pem, fault);
+  if (fault) {
+    throw Error(ErrorCode::invalid_argument,
+                options.tls_key +
+                    ": no private key in PEM form that fits the certificate can be "
+                    "read here: " +
+                    fault.message());
+  }
+  return tls;
+}
+
+}  // namespace
+
+class HttpServer::Implementation {
+ public:
+  Implementation(const HttpOptions& options, HttpHandler handler)
+      : state_(options, std::move(handler)), tls_(make_tls(options)) {
+    const std::size_t count = std::max<std::size_t>(options.io_threads, 1);
+    for (std::size_t i = 0; i < count; ++i) threads_.emplace_back();
+    listen();
+  }
+
+  const tcp::endpoint& endpoint() const { return endpoint_; }
+  std::string address() const {
+    const std::string host = endpoint_.address().to_string();
+    return (tls_ ? "https://" : "http://") +
+           (endpoint_.address().is_v6() ? "[" + host + "]" : host) + ":" +
+           std::to_string(endpoint_.port());
+  }
+
+  void run() {
+    net::co_spawn(
+        threads_.front().context, [this] { return accept(); }, net::detached);
+    for (IoThread& each : threads_) {
+      each.thread = std::jthread([this, &each] {
+        each.context.run();
+        const std::lock_guard<std::mutex> lock(mutex_);
+        ++ended_;
+        changed_.notify_all();
+      });
+    }
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait(lock, [this] { return stop_asked_; });
+    // On the thread that accepts: afterwards no other one gets a new connection.
+    net::post(threads_.front().context, [this] { close_all(); });
+    const auto all_ended = [this] { return ended_ == threads_.size(); };
+    if (!changed_.wait_for(lock, state_.options.stop_timeout, all_ended)) {
+      for (IoThread& each : threads_) {
+        net::post(each.context, [&each] {
+          const std::set<Connection*> connections = each.connections;
+          for (Connection* connection : connections) connection->close();
+        });
+      }
+    }
+    lock.unlock();
+    for (IoThread& each : threads_) each.thread.join();
+  }
+
+  void stop() noexcept {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    stop_asked_ = true;
+    changed_.notify_all();
+  }
+
+ private:
+  // Connections, and the one thread that moves their bytes.
+  struct IoThread {
+    net::io_context context{1};
+    net::executor_work_guard<net::io_context::executor_type> work{context.get_executor()};
+    std::set<Connection*> connections{};  // of this thread alone
+    std::jthread thread{};
+  };
+
+  void listen() {
+    const HttpOptions& options = state_.options;
+    const tcp::endpoint wanted = resolve(threads_.front().context, options);
+    acceptor_.emplace(threads_.front().context);
+    Fault fault;
+    acceptor_->open(wanted.protocol(), fault);
+    if (!fault) acceptor_->set_option(tcp::acceptor::reuse_address(true), fault);
+    if (!fault) acceptor_->bind(wanted, fault);
+    if (!fault) acceptor_->listen(kBacklog, fault);
+    if (!fault) endpoint_ = acceptor_->local_endpoint(fault);
+    if (fault) throw Error(ErrorCode::io_error, error_text(options, fault.message()));
+  }
+
+  net::awaitable<void> accept() {
+    for (std::size_t turn = 0; !state_.stopping; ++turn) {
+      Fault fault;
+      tcp::socket socket =
+          co_await acceptor_->async_accept(net::redirect_error(net::use_awaitable, fault));
+      if (state_.stopping) co_return;
+      try {
+        if (!fault) hand_over(std::move(socket), threads_[turn % threads_.size()]);
+      } catch (const std::exception&) {
+        // No memory or descriptors: this connection is lost, the next may not be.
+        fault = net::error::no_memory;
+      }
+      if (fault && fault != net::error::connection_aborted) {
+        net::steady_timer pause(threads_.front().context, kAcceptPause);
+        co_await pause.async_wait(net::redirect_error(net::use_awaitable, fault));
+      }
+    }
+  }
+
+  void hand_over(tcp::socket socket, IoThread& thread) {
+    const bool is_ipv6 = endpoint_.address().is_v6();
+    if (state_.connections < state_.options.max_connections) {
+      serve_connection(state_, thread.context, tls_.get(), thread.connections, socket.release(),
+                       is_ipv6);
+      return;
+    }
+    if (state_.options.metrics != nullptr) state_.options.metrics->connection_refused();
+    if (!tls_) turn_away(state_, threads_.front().context, socket.release(), is_ipv6);
+  }
+
+  // Runs on the first thread.
+  void close_all() {
+    state_.stopping = true;
+    Fault ignored;
+    acceptor_->close(ignored);
+    for (IoThread& each : threads_) {
+      net::post(each.context, [&each] {
+        const std::set<Connection*> connections = each.connections;
+        for (Connection* connection : connections) connection->close_if_idle();
+      });
+      each.work.reset();
+    }
+  }
+
+  ServerState state_;
+  std::unique_ptr<net::ssl::context> tls_;
+  std::deque<IoThread> threads_;  // the first one accepts
+  std::optional<tcp::acceptor> acceptor_;
+  tcp::endpoint endpoint_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool stop_asked_ = false;
+  std::size_t ended_ = 0;
+};
+
+HttpServer::HttpServer(const HttpOptions& options, HttpHandler handler)
+    : implementation_(std::make_unique<Implementation>(options, std::move(handler))) {}
+HttpServer::~HttpServer() = default;
+
+std::string HttpServer::address() const { return implementation_->address(); }
+std::uint16_t HttpServer::port() const noexcept { return implementation_->endpoint().port(); }
+bool HttpServer::is_loopback() const { return implementation_->endpoint().address().is_loopback(); }
+void HttpServer::run() { implementation_->run(); }
+void HttpServer::stop() noexcept { implementation_->stop(); }
+
+}  // namespace vkb
