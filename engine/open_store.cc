@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 
 #include "engine/compaction.h"
 #include "engine/open_store.h"
@@ -22,8 +23,22 @@ constexpr std::chrono::milliseconds kLockPoll{10};
 
 // Counts the forks that led to this process.
 std::atomic<int> process_generation{0};
+
+// The directories that are open, by canonical path, with the process they were opened in.
+struct OpenedIn {
+  int generation = 0;
+  int count = 0;
+};
+std::mutex opened_mutex;
+std::map<std::string, OpenedIn> opened;  // guarded by opened_mutex
+
+// The mutex is held over a fork, so that the child finds it free and the map whole.
 [[maybe_unused]] const int atfork_registered =
-    pthread_atfork(nullptr, nullptr, [] { process_generation.fetch_add(1); });
+    pthread_atfork([] { opened_mutex.lock(); }, [] { opened_mutex.unlock(); },
+                   [] {
+                     process_generation.fetch_add(1);
+                     opened_mutex.unlock();
+                   });
 
 std::string database_path(const std::string& directory) { return directory + "/vkb.sqlite3"; }
 std::string lock_path(const std::string& directory) { return directory + "/writer.lock"; }
@@ -34,8 +49,28 @@ std::string holder_text() {
 
 }  // namespace
 
+OpenedDirectory::OpenedDirectory(const std::string& directory)
+    : path_(std::filesystem::weakly_canonical(directory).string()) {
+  const std::scoped_lock lock(opened_mutex);
+  const auto [entry, is_new] = opened.try_emplace(path_, OpenedIn{process_generation.load(), 0});
+  if (entry->second.generation != process_generation.load()) {
+    throw Error(ErrorCode::unsupported,
+                "store " + directory +
+                    " was open when this process was forked, and cannot be opened here: close it "
+                    "before fork(), or start a new program (in Python, multiprocessing's 'spawn')");
+  }
+  ++entry->second.count;
+}
+
+OpenedDirectory::~OpenedDirectory() {
+  const std::scoped_lock lock(opened_mutex);
+  const auto entry = opened.find(path_);
+  if (--entry->second.count == 0) opened.erase(entry);
+}
+
 OpenStore::OpenStore(std::string directory, const OpenOptions& options)
-    : directory_(std::move(directory)),
+    : opened_(directory),
+      directory_(std::move(directory)),
       segment_directory_(directory_ + "/segments"),
       options_(options),
       files_(options.file_system ? *options.file_system : posix_file_system()),
@@ -248,9 +283,10 @@ bool OpenStore::is_forked() const noexcept {
 
 void OpenStore::check_process() const {
   if (is_forked()) {
-    throw Error(
-        ErrorCode::unsupported,
-        "store " + directory_ + " was opened before fork(); open it again in the child process");
+    throw Error(ErrorCode::unsupported, "store " + directory_ +
+                                            " was opened before fork(), and cannot be used in the "
+                                            "child: close it before, or start a "
+                                            "new program (in Python, multiprocessing's 'spawn')");
   }
 }
 

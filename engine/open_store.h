@@ -49,6 +49,20 @@ struct OpenCollection {
   std::mutex reshape_mutex;
 };
 
+// Registers an open directory for as long as it lives. SQLite keeps the state of a file's locks for
+// the whole process; a forked child inherits the state and not the locks, so connections it opened
+// to the same file would rely on locks that nobody holds. Throws unsupported in such a child.
+class OpenedDirectory {
+ public:
+  explicit OpenedDirectory(const std::string& directory);
+  ~OpenedDirectory();
+  OpenedDirectory(const OpenedDirectory&) = delete;
+  OpenedDirectory& operator=(const OpenedDirectory&) = delete;
+
+ private:
+  const std::string path_;
+};
+
 // Thread safety: all methods.
 class OpenStore {
  public:
@@ -168,6 +182,7 @@ class OpenStore {
   void remove_orphans(Database& db);
   void maintenance_loop();
 
+  const OpenedDirectory opened_;
   const std::string directory_;
   const std::string segment_directory_;
   const OpenOptions options_;

@@ -17,8 +17,8 @@
 // `corruption` (bytes on disk are damaged), `io_error`, and, when it writes, `busy` (another
 // process is the writer); further codes stand at the call. Thread safety: all methods of Store and
 // Collection, from any thread. Processes: any number may read; one writes at a time, and takes the
-// writer lock with its first write, not by opening. A Store does not survive fork(): the child must
-// open its own, and is told so with `unsupported`.
+// writer lock with its first write, not by opening. A Store does not survive fork(): a child can
+// neither use it nor open its directory, and is told so: `unsupported`. Close it before, or exec.
 #pragma once
 
 #include <chrono>

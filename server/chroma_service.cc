@@ -93,7 +93,18 @@ std::vector<T> page(std::vector<T> all, std::optional<std::uint32_t> limit, std:
   return {std::move_iterator(begin), std::move_iterator(begin + static_cast<std::ptrdiff_t>(size))};
 }
 
-CollectionOptions options_of(const CreateCollection& request, NewSchema&& schema) {
+// What work() returns; nothing when the collection was deleted meanwhile.
+template <typename Work>
+auto unless_deleted(Work work) -> std::optional<decltype(work())> {
+  try {
+    return work();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::not_found) throw;
+    return std::nullopt;
+  }
+}
+
+CollectionOptions options_of(const CreateCollection& request, const NewSchema& schema) {
   return {.space = schema.space,
           .dim = std::nullopt,
           .m = schema.m,
@@ -101,7 +112,7 @@ CollectionOptions options_of(const CreateCollection& request, NewSchema&& schema
           .ef_search = schema.ef_search,
           .model = std::nullopt,
           .metadata = request.metadata,
-          .extra = std::move(schema.json)};
+          .extra = schema.json};
 }
 
 }  // namespace
@@ -217,23 +228,28 @@ std::vector<DatabaseModel> ChromaService::list_databases(const std::string& tena
 CollectionModel ChromaService::create_collection(const DatabasePlace& place,
                                                  const CreateCollection& request) {
   check_collection_metadata(request.metadata, "metadata");
-  NewSchema schema = make_schema(request.configuration_json, request.schema_json, request.metadata);
+  const CollectionOptions options = options_of(
+      request, make_schema(request.configuration_json, request.schema_json, request.metadata));
   const auto databases = store_.databases(place.tenant);
   if (std::find(databases.begin(), databases.end(), place.database) == databases.end()) {
     throw ApiError(400, "Database [" + place.database + "] does not exist");
   }
+  // A collection that is there may be had from a server that only reads.
+  if (request.get_or_create && options_.read_only) return get_collection(place, request.name);
+  check_writable();
   return with_name_messages("Validation error: name: ", [&] {
-    const CollectionOptions options = options_of(request, std::move(schema));
-    if (request.get_or_create) {
-      // A collection that is there may be had from a server that only reads.
-      if (options_.read_only) return get_collection(place, request.name);
-      return model_of(
-          store_.get_or_create_collection(request.name, options, place.database, place.tenant)
-              .info(false));
+    if (!request.get_or_create) {
+      return model_of(store_.create_collection(request.name, options, place.database, place.tenant)
+                          .info(false));
     }
-    check_writable();
-    return model_of(
-        store_.create_collection(request.name, options, place.database, place.tenant).info(false));
+    // Another client may delete it as soon as it is there.
+    for (;;) {
+      const Collection collection =
+          store_.get_or_create_collection(request.name, options, place.database, place.tenant);
+      if (auto model = unless_deleted([&] { return model_of(collection.info(false)); })) {
+        return *std::move(model);
+      }
+    }
   });
 }
 
@@ -249,28 +265,30 @@ CollectionModel ChromaService::get_collection_by_id(const CollectionPlace& place
 std::vector<CollectionModel> ChromaService::list_collections(const DatabasePlace& place,
                                                              std::optional<std::uint32_t> limit,
                                                              std::uint32_t offset) const {
+  const auto names =
+      unless_deleted([&] { return store_.collections(place.database, place.tenant); });
   std::vector<Collection> collections;
-  for (const std::string& name : count_collections(place) == 0
-                                     ? std::vector<std::string>{}
-                                     : store_.collections(place.database, place.tenant)) {
-    collections.push_back(store_.collection(name, place.database, place.tenant));
+  for (const std::string& name : names.value_or(std::vector<std::string>{})) {
+    if (auto found =
+            unless_deleted([&] { return store_.collection(name, place.database, place.tenant); })) {
+      collections.push_back(*std::move(found));
+    }
   }
   std::sort(collections.begin(), collections.end(),
             [](const Collection& a, const Collection& b) { return a.uuid() < b.uuid(); });
   std::vector<CollectionModel> models;
   for (const Collection& collection : page(std::move(collections), limit, offset)) {
-    models.push_back(model_of(collection.info(false)));
+    if (auto model = unless_deleted([&] { return model_of(collection.info(false)); })) {
+      models.push_back(*std::move(model));
+    }
   }
   return models;
 }
 
 std::uint64_t ChromaService::count_collections(const DatabasePlace& place) const {
-  try {
-    return store_.collections(place.database, place.tenant).size();
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::not_found) throw;
-    return 0;  // a database that does not exist has none
-  }
+  const auto names =
+      unless_deleted([&] { return store_.collections(place.database, place.tenant); });
+  return names ? names->size() : 0;  // a database that does not exist has none
 }
 
 void ChromaService::modify_collection(const CollectionPlace& place,

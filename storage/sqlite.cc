@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/sqlite.h"
 
+#include <pthread.h>
 #include <sqlite3.h>
 
 #include <cstring>
+#include <ranges>
 
 #include "storage/error.h"
 #include "storage/regex_function.h"
@@ -12,6 +14,27 @@ namespace vkb {
 namespace {
 
 constexpr int kBusyMilliseconds = 10'000;
+
+// The mutexes that all connections of the process share, in the order in which SQLite takes them.
+constexpr int kSharedMutexes[] = {SQLITE_MUTEX_STATIC_OPEN, SQLITE_MUTEX_STATIC_MAIN,
+                                  SQLITE_MUTEX_STATIC_VFS1, SQLITE_MUTEX_STATIC_LRU,
+                                  SQLITE_MUTEX_STATIC_PMEM, SQLITE_MUTEX_STATIC_PRNG,
+                                  SQLITE_MUTEX_STATIC_MEM};
+
+void enter_shared_mutexes() {
+  for (const int mutex : kSharedMutexes) sqlite3_mutex_enter(sqlite3_mutex_alloc(mutex));
+}
+
+void leave_shared_mutexes() {
+  for (const int mutex : kSharedMutexes | std::views::reverse) {
+    sqlite3_mutex_leave(sqlite3_mutex_alloc(mutex));
+  }
+}
+
+// Held over a fork(): one that another thread has at that moment would stay locked in the child,
+// which could then open no store of its own.
+[[maybe_unused]] const int atfork_registered =
+    pthread_atfork(enter_shared_mutexes, leave_shared_mutexes, leave_shared_mutexes);
 
 // A path as part of an SQLite URI.
 std::string escaped(std::string_view path) {

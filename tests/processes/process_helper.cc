@@ -47,14 +47,20 @@ std::string forked_child(Store& store, Collection& collection) {
     int supported = 0;
     for (const std::function<void()>& use : std::initializer_list<std::function<void()>>{
              [&] { collection.count(); }, [&] { collection.upsert(group_at(0, 0, kGroupRecords)); },
-             [&] { store.info(); }, [&] { collection.wait_for_maintenance(); }}) {
+             [&] { store.info(); }, [&] { collection.wait_for_maintenance(); },
+             [&] { Store::open(store.directory()); }}) {
       const std::optional<Error> error = error_of(use);
       supported += !error || error->code() != ErrorCode::unsupported;
     }
     {
-      // The child's last handles go.
-      Store store_here = std::move(store);
-      Collection collection_here = std::move(collection);
+      // The child's last handles go, and it may still not open what its parent has open.
+      const std::string directory = store.directory();
+      {
+        Store store_here = std::move(store);
+        Collection collection_here = std::move(collection);
+      }
+      const std::optional<Error> error = error_of([&] { Store::open(directory); });
+      supported += !error || error->code() != ErrorCode::unsupported;
     }
     std::_Exit(supported);
   }
