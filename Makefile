@@ -11,12 +11,12 @@ JOBS ?= $(shell awk -v cpus=$$(nproc) '/^MemAvailable/ {n = int($$2 / 1572864)} 
 VENV := build/venv
 BINARY = build/$(PRESET)/tools/vkb
 
-.PHONY: build test demo bench asan tsan format lint install clean configure setup venv help
+.PHONY: build test demo bench package asan tsan format lint install clean configure setup venv help
 
 build: configure ## the program (build/release/tools/vkb), the libraries, tests and benchmarks
 	@cmake --build --preset $(PRESET) --parallel $(JOBS)
 
-test: build venv ## every test
+test: build package ## every test
 	@tools/run_tests.sh build/$(PRESET) $(JOBS)
 
 demo: configure venv ## a Redis knowledge base becomes a vkb store, and answers
@@ -25,6 +25,12 @@ demo: configure venv ## a Redis knowledge base becomes a vkb store, and answers
 
 bench: build ## micro-benchmarks
 	@for program in build/$(PRESET)/bench/*_bench; do "$$program" || exit 1; done
+
+package: build venv ## the Python package, into build/venv
+	@CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) $(VENV)/bin/python -m pip --disable-pip-version-check install \
+	  --no-deps --no-build-isolation \
+	  --config-settings=cmake.define.VKB_BUILD=$(CURDIR)/build/$(PRESET) ./python >build/package.log 2>&1 || { tail -n 30 build/package.log >&2; \
+	  echo "make: the Python package could not be built (see build/package.log)" >&2; exit 1; }
 
 asan tsan: setup ## the C++ tests under sanitizers
 	cmake --preset $@

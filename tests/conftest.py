@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from support import chroma, javascript
 from support import redis_stack as stack
 from support import services
 
@@ -98,3 +99,38 @@ def embed_endpoint() -> Iterator[str]:
     """The address of an embedding endpoint with a real model (all-minilm, 384 floats)."""
     with services.embed_endpoint() as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def vkb_server(
+    vkb_binary: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[chroma.ChromaServer]:
+    """`vkb serve`, shared by the tests: each resets it or keeps to collections of its own."""
+    directory = tmp_path_factory.mktemp("vkb-serve")
+    with chroma.vkb_serve(vkb_binary, directory, "--cors-origin", "*") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def chroma_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[chroma.ChromaServer]:
+    """The real `chroma run`, shared in the same way."""
+    with chroma.chroma_run(tmp_path_factory.mktemp("chroma-run")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def npm_packages() -> pathlib.Path:
+    """Where the npm packages of tests/chroma/js are installed."""
+    javascript.install(BUILD / "js")
+    return BUILD / "js"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A failed test shows the end of the logs of the servers it used."""
+    report = yield
+    if report.failed:
+        for value in getattr(item, "funcargs", {}).values():
+            if isinstance(value, chroma.ChromaServer):
+                report.sections.append((f"log of {value.name}", value.log_tail()))
+    return report
