@@ -230,7 +230,10 @@ void Collection::modify(const Changes& changes) {
       }
       row.name = *changes.name;
     }
-    if (changes.metadata) row.metadata = to_json(*changes.metadata);
+    if (changes.metadata) {
+      row.metadata.reset();
+      if (!changes.metadata->empty()) row.metadata = to_json(*changes.metadata);
+    }
     if (changes.ef_search) {
       check_ef_search(*changes.ef_search);
       row.ef_search = *changes.ef_search;

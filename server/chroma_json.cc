@@ -9,6 +9,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
+#include <functional>
 
 #include "server/api_error.h"
 #include "server/json_text.h"
@@ -195,18 +196,33 @@ Value number_value(JsonValue& value) {
   refuse(path, "data did not match any variant of untagged enum MetadataValue");
 }
 
-[[noreturn]] void refuse_object(JsonValue& value, const Path& path, const std::string& key) {
-  bool indices = false;
-  bool values = false;
+// An object among metadata is a sparse vector, which one has to be told about first, or a mistake.
+[[noreturn]] void refuse_object(JsonValue& value, const Path& path, const std::string& key,
+                                std::size_t index) {
+  std::optional<std::vector<std::int64_t>> indices;
+  std::optional<std::size_t> values;
   for (auto field : value.get_object()) {
-    const std::string_view name = field.unescaped_key();
-    indices = indices || name == "indices";
-    values = values || name == "values";
+    const std::string name{std::string_view(field.unescaped_key())};
+    JsonValue item = field.value();
+    const bool is_array = item.type().value() == json_type::array;
+    if (name == "indices" && is_array) {
+      indices.emplace();
+      each_element(item, path, [&](JsonValue& element, const Path& at_path) {
+        indices->push_back(optional_u32(element, at_path).value_or(0));
+      });
+    } else if (name == "values" && is_array) {
+      values = 0;
+      each_element(item, path, [&](JsonValue&, const Path&) { ++*values; });
+    }
   }
-  if (indices && values) {
-    throw ApiError(501, "Unimplemented: Sparse vector is not supported for local chroma: " + key);
+  if (!indices || !values) refuse_metadata(path);
+  const auto out_of_order =
+      std::adjacent_find(indices->begin(), indices->end(), std::greater_equal<>());
+  if (indices->size() != *values || out_of_order != indices->end()) {
+    throw ApiError(
+        400, "Validation error: metadatas: Invalid metadata at index " + std::to_string(index));
   }
-  refuse_metadata(path);
+  throw ApiError(501, "Unimplemented: Sparse vector is not supported for local chroma: " + key);
 }
 
 template <typename T>
@@ -252,7 +268,8 @@ Value array_value(JsonValue& value, const Path& path) {
   refuse_metadata(path);
 }
 
-Metadata metadata(JsonValue& value, const Path& path, bool null_allowed) {
+// `index`: which record it belongs to.
+Metadata metadata(JsonValue& value, const Path& path, bool null_allowed, std::size_t index = 0) {
   const json_type type = value.type();
   if (type != json_type::object) refuse_type(path, type, "a map");
   Metadata out;
@@ -274,7 +291,7 @@ Metadata metadata(JsonValue& value, const Path& path, bool null_allowed) {
         break;
       }
       case json_type::object:
-        refuse_object(item, item_path, key);
+        refuse_object(item, item_path, key, index);
       default:
         out.insert_or_assign(key, scalar(item, item_path));
     }
@@ -428,9 +445,11 @@ RecordBatch parse_record_batch(std::string_view body, WriteKind kind) {
     if (kind != WriteKind::update || !is_null(value)) out = embedding(value, path);
     return out;
   };
-  const auto optional_metadata = [&](JsonValue& value, const Path& path) {
+  const auto optional_metadata = [&, index = std::size_t{0}](JsonValue& value,
+                                                             const Path& path) mutable {
     std::optional<Metadata> out;
-    if (!is_null(value)) out = metadata(value, path, kind != WriteKind::add);
+    if (!is_null(value)) out = metadata(value, path, kind != WriteKind::add, index);
+    ++index;
     return out;
   };
   each_field(body, [&](const std::string& name, JsonValue& value) {

@@ -225,7 +225,8 @@ HttpResponse fork(const Call& call) {
   return answer(to_json(call.service.fork_collection(call.collection(), name)));
 }
 
-HttpResponse fork_count(const Call&) {
+HttpResponse fork_count(const Call& call) {
+  call.service.count(call.collection());  // is it there?
   unimplemented("Collection forking is unsupported for local chroma");
 }
 

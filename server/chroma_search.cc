@@ -465,16 +465,31 @@ Columns run(const Collection& collection, const Json& search) {
   return write(records, select);
 }
 
+Json parse_request(const std::string& request_json) {
+  Json request;
+  try {
+    request = Json::parse(request_json);
+  } catch (const Json::exception& error) {
+    throw ApiError(400, std::string("Failed to parse the request body as JSON: ") + error.what());
+  }
+  const std::string start = "Failed to deserialize the JSON body into the target type: ";
+  if (!request.is_object()) {
+    throw ApiError(422, start + "invalid type: " + request.type_name() + ", expected a map");
+  }
+  if (!request.contains("searches")) throw ApiError(422, start + "missing field `searches`");
+  if (!request["searches"].is_array()) {
+    throw ApiError(422, start + "searches: invalid type: " + request["searches"].type_name() +
+                            ", expected a sequence");
+  }
+  return request;
+}
+
 }  // namespace
 
+void check_search_request(const std::string& request_json) { parse_request(request_json); }
+
 std::string search_collection(const Collection& collection, const std::string& request_json) {
-  const Json request = Json::parse(request_json, nullptr, false);
-  if (request.is_discarded()) throw ApiError(400, "Failed to parse the request body as JSON");
-  if (!request.is_object() || !request.contains("searches") || !request["searches"].is_array()) {
-    throw ApiError(422,
-                   "Failed to deserialize the JSON body into the target type: missing field "
-                   "`searches`");
-  }
+  const Json request = parse_request(request_json);
   std::vector<Columns> answers;
   for (const Json& search : request["searches"]) answers.push_back(run(collection, search));
   std::string out = "{";

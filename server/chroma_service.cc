@@ -93,6 +93,18 @@ std::vector<T> page(std::vector<T> all, std::optional<std::uint32_t> limit, std:
   return {std::move_iterator(begin), std::move_iterator(begin + static_cast<std::ptrdiff_t>(size))};
 }
 
+void check_queries(std::span<const std::vector<float>> queries, std::optional<std::uint32_t> dim) {
+  for (const std::vector<float>& query : queries) {
+    if (query.size() != queries.front().size()) {
+      throw ApiError(400, "Inconsistent dimensions in provided embeddings");
+    }
+    if (dim && query.size() != *dim) {
+      throw ApiError(400, "Collection expecting embedding with dimension of " +
+                              std::to_string(*dim) + ", got " + std::to_string(query.size()));
+    }
+  }
+}
+
 // What work() returns; nothing when the collection was deleted meanwhile.
 template <typename Work>
 auto unless_deleted(Work work) -> std::optional<decltype(work())> {
@@ -448,6 +460,9 @@ std::vector<std::vector<Hit>> ChromaService::query(const CollectionPlace& place,
                          .ids = selection.ids,
                          .filter = filter_of(collection, selection),
                          .include = with_hidden_columns(include)};
+    const std::optional<std::uint32_t> dim = collection.info(false).options.dim;
+    check_queries(queries, dim);
+    if (!dim) return std::vector<std::vector<Hit>>(queries.size());  // nothing was ever added
     options.k = static_cast<std::uint32_t>(std::min<std::uint64_t>(n_results, collection.count()));
     if (options.ids && !options.filter) {
       // Chroma's server looks the ids up in its index and fails when one is not there; a filter
@@ -472,6 +487,7 @@ std::vector<std::vector<Hit>> ChromaService::query(const CollectionPlace& place,
 
 std::string ChromaService::search(const CollectionPlace& place,
                                   const std::string& request_json) const {
+  check_search_request(request_json);
   return with(place, [&](const Collection& collection) {
     return search_collection(collection, request_json);
   });

@@ -87,7 +87,10 @@ class Parser {
       return children(key == "$and" ? Op::all_of : Op::any_of, operand,
                       [this](const Json& child) { return where(child); });
     }
-    if (key == "#document") return document(operand);
+    if (key == "#document") {
+      refuse_comparison(operand);
+      return document(operand);
+    }
     if (key.empty() || key.front() == '$') refuse("'" + shown(key) + "' is not a metadata key");
     if (!operand.is_object()) return Filter::compare(Op::eq, key, scalar(operand));
     const auto& [name, value] = single(operand);
@@ -120,6 +123,25 @@ class Parser {
     }
     const Json::const_iterator entry = object.begin();
     return {entry.key(), entry.value()};
+  }
+
+  // Documents are searched, not compared: {"#document": "x"} has no index to ask.
+  static void refuse_comparison(const Json& operand) {
+    const Json* value = &operand;
+    if (operand.is_object() && operand.size() == 1 && comparison(operand.begin().key()) &&
+        !document_operator(operand.begin().key())) {
+      value = &operand.begin().value();
+    }
+    const char* type = value->is_string()           ? "Str"
+                       : value->is_boolean()        ? "Bool"
+                       : value->is_number_integer() ? "Int"
+                       : value->is_number()         ? "Float"
+                                                    : nullptr;
+    if (type) {
+      throw Error(ErrorCode::invalid_argument,
+                  std::string("Cannot filter using metadata key '#document' with type '") + type +
+                      "' because indexing is disabled");
+    }
   }
 
   template <typename Parse>
