@@ -12,7 +12,7 @@ packages=(
   nlohmann-json3-dev libsimdjson-dev libyaml-cpp-dev libcurl4-openssl-dev libcli11-dev
   libboost-dev libssl-dev prometheus-cpp-dev
   libgtest-dev libbenchmark-dev
-  redis-server openssl python3 python3-venv ca-certificates
+  redis-server openssl python3 python3-dev python3-venv ca-certificates
 )
 if [ "${1:-}" = lint ]; then packages+=(clang-format clang-tidy); fi
 
