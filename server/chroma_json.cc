@@ -305,6 +305,7 @@ Metadata metadata(JsonValue& value, const Path& path, bool null_allowed, std::si
 // parser's errors into refusals.
 template <typename Field>
 void each_field(std::string_view body, Field field) {
+  check_depth(body);
   try {
     const simdjson::padded_string padded(body);
     simdjson::ondemand::parser parser;

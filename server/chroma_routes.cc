@@ -311,7 +311,7 @@ using Answer = HttpResponse (*)(const Call&);
 
 #define VKB_DATABASE "/api/v2/tenants/{tenant}/databases/{database}"
 #define VKB_COLLECTIONS VKB_DATABASE "/collections"
-#define VKB_COLLECTION VKB_COLLECTIONS "/{collection_id}"
+#define VKB_COLLECTION VKB_COLLECTIONS "/{collection}"
 
 struct Route {
   RouteInfo info;
@@ -345,10 +345,12 @@ constexpr Route kRoutes[] = {
      create_collection},
     {{"GET", VKB_DATABASE "/collections_count", "count_collections", "How many collections"},
      count_collections},
-    {{"GET", VKB_COLLECTIONS "/{name}", "get_collection", "A collection, by name"}, get_collection},
-    {{"DELETE", VKB_COLLECTIONS "/{name}", "delete_collection", "Deletes a collection, by name"},
+    {{"GET", VKB_COLLECTIONS "/{collection}", "get_collection", "A collection, by name"},
+     get_collection},
+    {{"DELETE", VKB_COLLECTIONS "/{collection}", "delete_collection",
+      "Deletes a collection, by name"},
      delete_collection},
-    {{"GET", VKB_COLLECTIONS "/by-id/{collection_id}", "get_collection_by_id",
+    {{"GET", VKB_COLLECTIONS "/by-id/{collection}", "get_collection_by_id",
       "A collection, by UUID"},
      get_collection_by_id},
     {{"GET", "/api/v2/collections/{crn}", "get_collection_by_crn",

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "server/api_error.h"
+#include "server/json_text.h"
 
 namespace vkb {
 namespace {
@@ -96,6 +97,7 @@ void expect_embedding_function(const Json& json, const std::string& path) {
 }
 
 Json parse_object(const std::string& text, const std::string& path) {
+  check_depth(text);
   Json json = Json::parse(text, nullptr, false);
   if (json.is_discarded()) throw ApiError(400, path + ": not JSON: " + text.substr(0, 80));
   expect_object(json, path);

@@ -69,6 +69,12 @@ std::optional<std::vector<std::string>> id_condition(const Json& clause) {
   return texts(condition["$in"], "filter: '#id'");
 }
 
+bool mentions_id(const Json& clause) {
+  if (clause.is_object() && clause.contains("#id")) return true;
+  return clause.is_structured() && std::any_of(clause.begin(), clause.end(),
+                                               [](const Json& part) { return mentions_id(part); });
+}
+
 Selection parse_filter(const Json& json) {
   Selection selection;
   if (json.is_null() || (json.is_object() && json.empty())) return selection;
@@ -88,6 +94,9 @@ Selection parse_filter(const Json& json) {
         std::erase_if(*selection.ids, [&](const std::string& id) { return !also.contains(id); });
       }
     }
+  }
+  if (mentions_id(rest)) {
+    refuse("filter: '#id' may be the whole filter or a part of its outer $and, and nothing else");
   }
   selection.filter = parse_where(rest.dump(-1, ' ', false, Json::error_handler_t::replace));
   return selection;
@@ -466,6 +475,7 @@ Columns run(const Collection& collection, const Json& search) {
 }
 
 Json parse_request(const std::string& request_json) {
+  check_depth(request_json);
   Json request;
   try {
     request = Json::parse(request_json);

@@ -8,6 +8,9 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "server/api_error.h"
+#include "storage/json_depth.h"
+
 namespace vkb {
 namespace {
 
@@ -68,7 +71,18 @@ void write_column(const WriteText& write, const std::vector<std::vector<const Re
   if (nested) write("]");
 }
 
+constexpr int kMaxDepth = 127;
+
 }  // namespace
+
+void check_depth(std::string_view json) {
+  if (json_depth(json) > kMaxDepth) {
+    throw ApiError(400,
+                   "Failed to parse the request body as JSON: recursion limit exceeded: more "
+                   "than " +
+                       std::to_string(kMaxDepth) + " levels");
+  }
+}
 
 void append_json(std::string& out, std::string_view text) {
   const auto is_plain = [](char c) { return c >= ' ' && c != '"' && c != '\\' && c != '\x7f'; };

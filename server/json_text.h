@@ -15,6 +15,9 @@
 
 namespace vkb {
 
+// Throws ApiError 400 for a body with more levels than Chroma's server takes (127).
+void check_depth(std::string_view json);
+
 // Appends a quoted string; bytes that are not UTF-8 become U+FFFD.
 void append_json(std::string& out, std::string_view text);
 // Appends a number that reads back as a float (2.0, not 2); null when it is not finite.

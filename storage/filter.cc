@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "storage/error.h"
+#include "storage/json_depth.h"
 
 namespace vkb {
 namespace {
@@ -16,7 +17,7 @@ using Json = nlohmann::json;
 using Op = Filter::Op;
 
 // Deeper trees than any program writes; keeps recursion bounded for text from the network.
-constexpr int kMaxDepth = 100;
+constexpr int kMaxDepth = 126;
 
 std::optional<Op> comparison(std::string_view name) {
   constexpr std::pair<std::string_view, Op> kNames[] = {{"$eq", Op::eq},
@@ -43,26 +44,6 @@ std::optional<Op> document_operator(std::string_view name) {
   return std::nullopt;
 }
 
-// How many brackets are open at once, at most; those in strings do not count.
-int depth_of(std::string_view json) {
-  int depth = 0;
-  int deepest = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < json.size(); ++i) {
-    const char c = json[i];
-    if (in_string && c == '\\') {
-      ++i;
-    } else if (c == '"') {
-      in_string = !in_string;
-    } else if (!in_string && (c == '{' || c == '[')) {
-      deepest = std::max(deepest, ++depth);
-    } else if (!in_string && (c == '}' || c == ']')) {
-      --depth;
-    }
-  }
-  return deepest;
-}
-
 // The beginning of what was found, for a message.
 std::string shown(std::string_view text) { return std::string(text.substr(0, 80)); }
 
@@ -73,8 +54,8 @@ class Parser {
 
   Json read(std::string_view text) const {
     // Before the text becomes a tree. (The library's own callback takes quadratic time.)
-    if (depth_of(text) > kMaxDepth) {
-      refuse("nested more than " + std::to_string(kMaxDepth) + " deep");
+    if (json_depth(text) > kMaxDepth) {
+      refuse("more than " + std::to_string(kMaxDepth) + " brackets within each other");
     }
     Json json = Json::parse(text, nullptr, false);
     if (json.is_discarded()) refuse("not JSON: " + shown(text));

@@ -21,7 +21,7 @@ ALLOWED = {
     "storage": ("storage/*",),
     "engine": ("storage/*", "engine/*"),
     "importers": (*PUBLIC, "importers/*"),
-    "server": (*PUBLIC, "storage/utf8.h", "server/*"),
+    "server": (*PUBLIC, "storage/utf8.h", "storage/json_depth.h", "server/*"),
     "python": (*PUBLIC, "server/*", "python/*"),
     "tools": (*PUBLIC, "importers/*", "server/*", "tools/*"),
     "bench": ("storage/*", "engine/*", "importers/*", "server/*", "tools/*", "bench/*", "tests/*"),

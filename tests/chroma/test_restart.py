@@ -77,9 +77,10 @@ class Writers:
             thread.start()
         self.enough.wait()
         server.signal(number)
+        code = server.wait()
         for thread in self.threads:
             thread.join()
-        return server.wait()
+        return code
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])

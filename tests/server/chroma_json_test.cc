@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "server/api_error.h"
+#include "server/chroma_schema.h"
+#include "server/chroma_search.h"
 
 namespace vkb {
 namespace {
@@ -100,6 +102,33 @@ TEST(ChromaJson, WhatIsNotJsonIsRefused) {
         << body.substr(0, 40) << ": " << refused;
   }
   EXPECT_TRUE(refusal([] { parse_get("[]"); }).starts_with("422 "));
+}
+
+TEST(ChromaJson, DeepBodiesAreRefusedBeforeTheyBecomeTrees) {
+  const auto nested = [](int levels) {
+    return std::string(static_cast<std::size_t>(levels), '[') +
+           std::string(static_cast<std::size_t>(levels), ']');
+  };
+  const auto create = [&](int levels) {
+    return refusal([&] {
+      const CreateCollection request = parse_create_collection(
+          R"({"name":"abc","configuration":{"embedding_function":{"type":"known","name":"x","config":)" +
+          nested(levels) + "}}}");
+      make_schema(request.configuration_json, {}, {});
+    });
+  };
+  EXPECT_EQ(create(124), "");
+  for (const int levels : {125, 1000, 500'000}) {
+    EXPECT_TRUE(create(levels).starts_with("400 Failed to parse")) << levels;
+  }
+  EXPECT_TRUE(refusal([&] {
+                change_schema(schema_of(CollectionOptions{}), R"({"a":)" + nested(500'000) + "}");
+              }).starts_with("400 "));
+  for (const char* part : {"rank", "filter", "limit", "select", "group_by"}) {
+    const std::string body =
+        R"({"searches":[{")" + std::string(part) + "\":" + nested(500'000) + "}]}";
+    EXPECT_TRUE(refusal([&] { check_search_request(body); }).starts_with("400 ")) << part;
+  }
 }
 
 TEST(ChromaJson, Base64IsStrict) {

@@ -143,8 +143,11 @@ TEST_F(ChromaSearch, BadRequestsAreNamed) {
   EXPECT_TRUE(refusal({{"limit", {{"limit", -1}}}}).starts_with("400 "));
   EXPECT_TRUE(refusal({{"select", {{"keys", {"#foo"}}}}}).starts_with("400 "));
   EXPECT_TRUE(refusal({{"group_by", {{"keys", {"a"}}}}}).starts_with("400 "));
+  const Json in_or = {{"$or", {{{"#id", {{"$in", {"r0"}}}}}, {{"n", 3}}}}};
+  EXPECT_TRUE(refusal({{"filter", in_or}}).find("'#id' may be the whole filter") !=
+              std::string::npos);
   Json deep = {{"$val", 1}};
-  for (int i = 0; i < 100; ++i) deep = {{"$abs", deep}};
+  for (int i = 0; i < 70; ++i) deep = {{"$abs", deep}};
   EXPECT_TRUE(refusal({{"rank", deep}}).find("too deep") != std::string::npos);
   EXPECT_THROW(search_collection(collection_, "{"), ApiError);
   EXPECT_THROW(search_collection(collection_, "{}"), ApiError);

@@ -78,6 +78,8 @@ def serve(vkb_binary: pathlib.Path, tmp_path: pathlib.Path, store_dir: pathlib.P
             cwd=tmp_path,
             env={**clean, **(env or {})},
             start_new_session=True,
+            # A background job ignores SIGINT, and would hand that down.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ) as process:
             try:
                 yield Server(process, process.stdout.readline())

@@ -70,6 +70,8 @@ class ChromaServer:
                 cwd=self.directory,
                 env=_clean_environment(self.directory),
                 start_new_session=True,  # Ctrl-C is ours to handle
+                # A background job ignores SIGINT, and would hand that down.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
         if self.name == "vkb":
             # The line comes when the server listens; its port was free for it to choose.
