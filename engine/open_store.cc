@@ -43,14 +43,22 @@ std::map<std::string, OpenedIn> opened;  // guarded by opened_mutex
 std::string database_path(const std::string& directory) { return directory + "/vkb.sqlite3"; }
 std::string lock_path(const std::string& directory) { return directory + "/writer.lock"; }
 
+// One spelling for all that name a directory, there or not yet. One that cannot be looked up is
+// left as it is: whoever opens files in it says why.
+std::string canonical_path(const std::string& directory) {
+  std::error_code failed;
+  const std::filesystem::path whole = std::filesystem::absolute(directory, failed);
+  const std::filesystem::path canonical = std::filesystem::weakly_canonical(whole, failed);
+  return failed ? directory : canonical.string();
+}
+
 std::string holder_text() {
   return "pid " + std::to_string(getpid()) + " (" + program_invocation_short_name + ")";
 }
 
 }  // namespace
 
-OpenedDirectory::OpenedDirectory(const std::string& directory)
-    : path_(std::filesystem::weakly_canonical(directory).string()) {
+OpenedDirectory::OpenedDirectory(const std::string& directory) : path_(canonical_path(directory)) {
   const std::scoped_lock lock(opened_mutex);
   const auto [entry, is_new] = opened.try_emplace(path_, OpenedIn{process_generation.load(), 0});
   if (entry->second.generation != process_generation.load()) {

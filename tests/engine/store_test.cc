@@ -41,6 +41,16 @@ TEST(Store, RefusesAFileInPlaceOfItsDirectory) {
   VKB_EXPECT_ERROR(Store::open(path, {.read_only = true}), ErrorCode::io_error, path);
 }
 
+TEST(Store, RefusesPathsThatCannotBeOne) {
+  const TempDirectory directory;
+  const std::string loop = directory.file("loop");
+  std::filesystem::create_symlink(loop, loop);
+  for (const std::string& path : {loop, loop + "/store", directory.file(std::string(300, 'x'))}) {
+    VKB_EXPECT_ERROR(Store::open(path), ErrorCode::io_error, path);
+    VKB_EXPECT_ERROR(Store::open(path, {.read_only = true}), ErrorCode::io_error, path);
+  }
+}
+
 TEST(Store, RefusesFilesOfOthersAndLeavesThemAlone) {
   const TempDirectory directory;
   const std::string path = directory.file("vkb.sqlite3");

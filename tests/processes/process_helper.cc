@@ -15,6 +15,7 @@
 
 #include <array>
 #include <cstdio>
+#include <filesystem>
 #include <iostream>
 #include <optional>
 #include <string>
@@ -54,7 +55,7 @@ std::string forked_child(Store& store, Collection& collection) {
     }
     {
       // The child's last handles go, and it may still not open what its parent has open.
-      const std::string directory = store.directory();
+      const std::string directory = std::filesystem::absolute(store.directory());
       {
         Store store_here = std::move(store);
         Collection collection_here = std::move(collection);
@@ -71,7 +72,10 @@ std::string forked_child(Store& store, Collection& collection) {
 }
 
 void write_commands(const std::string& directory) {
-  Store store = Store::open(directory);
+  // By a relative path, and before it is there: a forked child must know it in any spelling.
+  const std::filesystem::path path(directory);
+  std::filesystem::current_path(path.parent_path());
+  Store store = Store::open(path.filename());
   Collection collection =
       store.get_or_create_collection("shared", {.space = Space::l2, .m = 4, .ef_construction = 20});
   say("ready");

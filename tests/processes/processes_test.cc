@@ -153,12 +153,13 @@ TEST(Processes, AnIdleWriterGivesTheLockBack) {
 
 TEST(Processes, AForkedChildIsRefusedAndMayGo) {
   const TempDirectory directory;
-  const Helper writer("writer", directory.path());
+  const std::string path = directory.file("new");
+  const Helper writer("writer", path);
   ASSERT_EQ(writer.ask("batch 1"), "ok");
   EXPECT_EQ(writer.ask("fork"), "unsupported");
   // The parent's locks and connections are as before.
   EXPECT_EQ(writer.ask("batch 6"), "ok");
-  Store store = Store::open(directory.path(), {.read_only = true});
+  Store store = Store::open(path, {.read_only = true});
   EXPECT_EQ(store.collection("shared").count(), 50u);
   EXPECT_TRUE(is_sound(store));
 }
