@@ -73,8 +73,13 @@ void check_collection_metadata(const std::optional<Metadata>& metadata, const st
   check_metadata_keys(*metadata, field);
 }
 
+// Collections that were not made through this API have no schema of their own.
+std::string schema_of(const CollectionInfo& info) {
+  return info.options.extra ? *info.options.extra : schema_of(info.options);
+}
+
 CollectionModel model_of(const CollectionInfo& info) {
-  const std::string schema = info.options.extra ? *info.options.extra : schema_of(info.options);
+  const std::string schema = schema_of(info);
   return {.id = info.uuid,
           .name = info.name,
           .tenant = info.tenant,
@@ -105,14 +110,43 @@ void check_queries(std::span<const std::vector<float>> queries, std::optional<st
   }
 }
 
-// What work() returns; nothing when the collection was deleted meanwhile.
+// What work() returns; nothing when what it asks for is not there, or was deleted meanwhile.
 template <typename Work>
-auto unless_deleted(Work work) -> std::optional<decltype(work())> {
+auto unless_missing(Work work) -> std::optional<decltype(work())> {
   try {
     return work();
   } catch (const Error& error) {
     if (error.code() != ErrorCode::not_found) throw;
     return std::nullopt;
+  }
+}
+
+std::optional<Filter> filter_of(const RecordSelection& selection) {
+  std::vector<Filter> parts;
+  if (selection.where_json) parts.push_back(parse_where(*selection.where_json));
+  if (selection.where_document_json) {
+    parts.push_back(parse_where_document(*selection.where_document_json));
+  }
+  if (parts.size() == 2) return Filter::combine(Filter::Op::all_of, std::move(parts));
+  return parts.empty() ? std::nullopt : std::optional<Filter>(std::move(parts.front()));
+}
+
+// Refuses what the collection's schema keeps no index for.
+void check_filter(const Filter& filter, const CollectionInfo& info) {
+  if (info.options.extra) check_indexes(*info.options.extra, filter);
+}
+
+// Chroma's server looks the ids of a query up in its index and fails when one is not there. (With a
+// filter it drops such ids before.)
+void check_all_there(const Collection& collection, const std::vector<std::string>& ids) {
+  const std::unordered_set<std::string> wanted(ids.begin(), ids.end());
+  const GetOptions lookup{.ids = ids,
+                          .filter = {},
+                          .offset = 0,
+                          .limit = {},
+                          .include = {.documents = false, .metadatas = false}};
+  if (collection.get(lookup).size() < wanted.size()) {
+    throw ApiError(500, "Error executing plan: Internal error: Error finding id");
   }
 }
 
@@ -230,7 +264,10 @@ std::vector<DatabaseModel> ChromaService::list_databases(const std::string& tena
                                                          std::uint32_t offset) const {
   std::vector<DatabaseModel> databases;
   for (const std::string& name : page(store_.databases(tenant), limit, offset)) {
-    databases.push_back(get_database({.tenant = tenant, .database = name}));
+    if (auto database =
+            unless_missing([&] { return get_database({.tenant = tenant, .database = name}); })) {
+      databases.push_back(*std::move(database));
+    }
   }
   return databases;
 }
@@ -242,8 +279,7 @@ CollectionModel ChromaService::create_collection(const DatabasePlace& place,
   check_collection_metadata(request.metadata, "metadata");
   const CollectionOptions options = options_of(
       request, make_schema(request.configuration_json, request.schema_json, request.metadata));
-  const auto databases = store_.databases(place.tenant);
-  if (std::find(databases.begin(), databases.end(), place.database) == databases.end()) {
+  if (!unless_missing([&] { return get_database(place); })) {
     throw ApiError(400, "Database [" + place.database + "] does not exist");
   }
   // A collection that is there may be had from a server that only reads.
@@ -258,7 +294,7 @@ CollectionModel ChromaService::create_collection(const DatabasePlace& place,
     for (;;) {
       const Collection collection =
           store_.get_or_create_collection(request.name, options, place.database, place.tenant);
-      if (auto model = unless_deleted([&] { return model_of(collection.info(false)); })) {
+      if (auto model = unless_missing([&] { return model_of(collection.info(false)); })) {
         return *std::move(model);
       }
     }
@@ -278,11 +314,11 @@ std::vector<CollectionModel> ChromaService::list_collections(const DatabasePlace
                                                              std::optional<std::uint32_t> limit,
                                                              std::uint32_t offset) const {
   const auto names =
-      unless_deleted([&] { return store_.collections(place.database, place.tenant); });
+      unless_missing([&] { return store_.collections(place.database, place.tenant); });
   std::vector<Collection> collections;
   for (const std::string& name : names.value_or(std::vector<std::string>{})) {
     if (auto found =
-            unless_deleted([&] { return store_.collection(name, place.database, place.tenant); })) {
+            unless_missing([&] { return store_.collection(name, place.database, place.tenant); })) {
       collections.push_back(*std::move(found));
     }
   }
@@ -290,7 +326,7 @@ std::vector<CollectionModel> ChromaService::list_collections(const DatabasePlace
             [](const Collection& a, const Collection& b) { return a.uuid() < b.uuid(); });
   std::vector<CollectionModel> models;
   for (const Collection& collection : page(std::move(collections), limit, offset)) {
-    if (auto model = unless_deleted([&] { return model_of(collection.info(false)); })) {
+    if (auto model = unless_missing([&] { return model_of(collection.info(false)); })) {
       models.push_back(*std::move(model));
     }
   }
@@ -299,7 +335,7 @@ std::vector<CollectionModel> ChromaService::list_collections(const DatabasePlace
 
 std::uint64_t ChromaService::count_collections(const DatabasePlace& place) const {
   const auto names =
-      unless_deleted([&] { return store_.collections(place.database, place.tenant); });
+      unless_missing([&] { return store_.collections(place.database, place.tenant); });
   return names ? names->size() : 0;  // a database that does not exist has none
 }
 
@@ -315,10 +351,8 @@ void ChromaService::modify_collection(const CollectionPlace& place,
       });
     }
     if (request.configuration_json) {
-      const CollectionInfo info = collection.info(false);
       ChangedSchema changed =
-          change_schema(info.options.extra ? *info.options.extra : schema_of(info.options),
-                        *request.configuration_json);
+          change_schema(schema_of(collection.info(false)), *request.configuration_json);
       changes.ef_search = changed.ef_search;
       changes.extra = std::move(changed.json);
     }
@@ -389,25 +423,12 @@ void ChromaService::upsert(const CollectionPlace& place, RecordBatch batch) {
         [](Collection& to, const std::vector<Record>& records) { to.upsert(records); });
 }
 
-std::optional<Filter> ChromaService::filter_of(const Collection& collection,
-                                               const RecordSelection& selection) const {
-  std::vector<Filter> parts;
-  if (selection.where_json) parts.push_back(parse_where(*selection.where_json));
-  if (selection.where_document_json) {
-    parts.push_back(parse_where_document(*selection.where_document_json));
-  }
-  if (parts.empty()) return std::nullopt;
-  Filter filter = parts.size() == 1 ? std::move(parts.front())
-                                    : Filter::combine(Filter::Op::all_of, std::move(parts));
-  if (const auto& schema = collection.info(false).options.extra) check_indexes(*schema, filter);
-  return filter;
-}
-
 std::uint64_t ChromaService::remove(const CollectionPlace& place, const RecordSelection& selection,
                                     std::optional<std::uint32_t> limit) {
   check_writable();
   return with(place, [&](Collection collection) -> std::uint64_t {
-    const std::optional<Filter> filter = filter_of(collection, selection);
+    const std::optional<Filter> filter = filter_of(selection);
+    if (filter) check_filter(*filter, collection.info(false));
     if (limit && !filter) {
       throw ApiError(400,
                      "Validation error: limit, where: limit can only be specified when a where "
@@ -437,11 +458,12 @@ std::vector<Record> ChromaService::get(const CollectionPlace& place,
                                        const Include& include) const {
   return with(place, [&](const Collection& collection) {
     GetOptions options{.ids = selection.ids,
-                       .filter = filter_of(collection, selection),
+                       .filter = filter_of(selection),
                        .offset = offset,
                        .limit = {},
                        .include = with_hidden_columns(include)};
     if (limit) options.limit = *limit;
+    if (options.filter) check_filter(*options.filter, collection.info(false));
     std::vector<Record> records = collection.get(options);
     for (Record& record : records) show_as_chroma(record, include);
     return records;
@@ -458,25 +480,14 @@ std::vector<std::vector<Hit>> ChromaService::query(const CollectionPlace& place,
                          .ef = 0,
                          .exact = false,
                          .ids = selection.ids,
-                         .filter = filter_of(collection, selection),
+                         .filter = filter_of(selection),
                          .include = with_hidden_columns(include)};
-    const std::optional<std::uint32_t> dim = collection.info(false).options.dim;
-    check_queries(queries, dim);
-    if (!dim) return std::vector<std::vector<Hit>>(queries.size());  // nothing was ever added
-    options.k = static_cast<std::uint32_t>(std::min<std::uint64_t>(n_results, collection.count()));
-    if (options.ids && !options.filter) {
-      // Chroma's server looks the ids up in its index and fails when one is not there; a filter
-      // drops such ids before.
-      const std::unordered_set<std::string> wanted(options.ids->begin(), options.ids->end());
-      const GetOptions lookup{.ids = options.ids,
-                              .filter = {},
-                              .offset = 0,
-                              .limit = {},
-                              .include = {.documents = false, .metadatas = false}};
-      if (collection.get(lookup).size() < wanted.size()) {
-        throw ApiError(500, "Error executing plan: Internal error: Error finding id");
-      }
-    }
+    const CollectionInfo info = collection.info(false);
+    if (options.filter) check_filter(*options.filter, info);
+    check_queries(queries, info.options.dim);
+    if (!info.options.dim) return std::vector<std::vector<Hit>>(queries.size());  // still empty
+    options.k = static_cast<std::uint32_t>(std::min<std::uint64_t>(n_results, info.record_count));
+    if (options.ids && !options.filter) check_all_there(collection, *options.ids);
     std::vector<std::vector<Hit>> answers = collection.query_batch(queries, options);
     for (std::vector<Hit>& hits : answers) {
       for (Hit& hit : hits) show_as_chroma(hit.record, include);

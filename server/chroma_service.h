@@ -143,8 +143,6 @@ class ChromaService {
   std::shared_ptr<const Known> find(const CollectionPlace& place) const;
   void forget(const std::string& id) const;
   void check_writable() const;
-  std::optional<Filter> filter_of(const Collection& collection,
-                                  const RecordSelection& selection) const;
   template <typename Write>
   void write(const CollectionPlace& place, RecordBatch&& batch, bool needs_embeddings, Write write);
   template <typename Work>
