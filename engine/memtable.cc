@@ -58,8 +58,7 @@ void Memtable::apply(std::int64_t seq, std::int64_t row_id, std::span<const floa
     newest_.blocks_.push_back(std::make_shared<MemtableView::Block>(newest_.dim_));
   }
   MemtableView::Block& block = *newest_.blocks_.back();
-  std::copy(vector.begin(), vector.end(),
-            block.vectors.begin() + static_cast<std::ptrdiff_t>(entry % kBlockRows * newest_.dim_));
+  std::copy(vector.begin(), vector.end(), block.vectors.get() + entry % kBlockRows * newest_.dim_);
   block.norms[entry % kBlockRows] = norm_of(vector);
   block.row_ids[entry % kBlockRows] = row_id;
   live_[row_id] = entry;

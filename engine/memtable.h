@@ -23,8 +23,11 @@ class MemtableView {
   static constexpr std::size_t kBlockRows = 256;
 
   struct Block {
-    explicit Block(std::size_t dim) : vectors(dim * kBlockRows) {}
-    std::vector<float> vectors;  // [kBlockRows][dim]
+    // Not filled: a process may hold a thousand collections of a few rows each, and memory that was
+    // never written takes no room.
+    explicit Block(std::size_t dim)
+        : vectors(std::make_unique_for_overwrite<float[]>(dim * kBlockRows)) {}
+    std::unique_ptr<float[]> vectors;  // [kBlockRows][dim]
     std::array<float, kBlockRows> norms{};
     std::array<std::int64_t, kBlockRows> row_ids{};
     // seq of the entry that ended this one's life. Set once, by the appender, while readers look: a
@@ -42,7 +45,7 @@ class MemtableView {
     return dead == 0 || dead > last_seq_;
   }
   std::span<const float> vector(std::size_t entry) const noexcept {
-    return {block(entry).vectors.data() + entry % kBlockRows * dim_, dim_};
+    return {block(entry).vectors.get() + entry % kBlockRows * dim_, dim_};
   }
   std::size_t live_count() const noexcept;
   // The live entry of a row. O(entries).
