@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The JSON bodies of Chroma's API. The parse_ functions throw ApiError: 400 for text that is not
-// JSON, 422 for JSON of another shape, naming the place. Unknown fields are ignored, as in Chroma.
+// JSON, 422 for JSON of another shape, naming the place, and for a field that comes twice. Unknown
+// fields are ignored, as in Chroma.
 #pragma once
 
 #include <optional>
@@ -52,8 +53,5 @@ std::string to_json(const DatabaseModel& database);
 std::string get_response(const std::vector<Record>& records, const GetRequest& request);
 std::string query_response(const std::vector<std::vector<Hit>>& answers,
                            const QueryRequest& request);
-
-// n little-endian IEEE 754 floats from base64 (RFC 4648, padded). Throws ApiError 400.
-std::vector<float> decode_embedding(std::string_view base64);
 
 }  // namespace vkb

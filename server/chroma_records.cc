@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "server/api_error.h"
+#include "server/json_text.h"
 
 namespace vkb {
 namespace {
@@ -24,9 +25,7 @@ void check_length(const Column& column, std::size_t ids) {
 void check_embeddings(const RecordBatch& batch, bool needed) {
   if (!batch.embeddings) {
     if (needed && !batch.ids.empty()) {
-      throw ApiError(422,
-                     "Failed to deserialize the JSON body into the target type: missing field "
-                     "`embeddings`");
+      refuse_shape("", "missing field `embeddings`");
     }
     return;
   }
@@ -34,9 +33,7 @@ void check_embeddings(const RecordBatch& batch, bool needed) {
   for (const std::optional<std::vector<float>>& embedding : *batch.embeddings) {
     if (!embedding) {
       if (!needed) continue;
-      throw ApiError(422,
-                     "Failed to deserialize the JSON body into the target type: embeddings: "
-                     "invalid type: null, expected an embedding");
+      refuse_shape("embeddings", "invalid type: null, expected an embedding");
     }
     if (embedding->empty()) {
       throw ApiError(400,

@@ -3,230 +3,27 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
-#include <unordered_map>
 
 #include "server/api_error.h"
 #include "server/chroma_records.h"
+#include "server/json_body.h"
 #include "server/json_text.h"
+#include "server/search_json.h"
+#include "server/search_rank.h"
 
 namespace vkb {
 namespace {
 
 using Json = nlohmann::json;
 
-constexpr int kMaxRankDepth = 64;
-constexpr std::uint32_t kDefaultKnnLimit = 16;
-
-[[noreturn]] void refuse(const std::string& message) {
-  throw ApiError(400, "Invalid search: " + message);
+std::optional<Filter> parse_filter(const Json* json) {
+  if (!json || (json->is_object() && json->empty())) return std::nullopt;
+  return parse_search_filter(text_of(*json));
 }
-
-std::string shown(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 80);
-}
-
-const Json* member(const Json& object, const char* name) {
-  const auto found = object.find(name);
-  return found == object.end() || found->is_null() ? nullptr : &*found;
-}
-
-std::uint32_t whole_number(const Json& json, const char* what) {
-  if (!json.is_number_unsigned() || json.get<std::uint64_t>() > UINT32_MAX) {
-    refuse(std::string(what) + ": expected a whole number from 0 to 4294967295, found " +
-           shown(json));
-  }
-  return json.get<std::uint32_t>();
-}
-
-std::vector<std::string> texts(const Json& json, const char* what) {
-  if (!json.is_array()) refuse(std::string(what) + ": expected an array of texts");
-  std::vector<std::string> out;
-  for (const Json& text : json) {
-    if (!text.is_string()) refuse(std::string(what) + ": expected a text, found " + shown(text));
-    out.push_back(text.get<std::string>());
-  }
-  return out;
-}
-
-// Which records take part.
-struct Selection {
-  std::optional<std::vector<std::string>> ids;
-  std::optional<Filter> filter;
-};
-
-// {"#id": {"$in": [...]}} may be the whole filter, or a part of its $and.
-std::optional<std::vector<std::string>> id_condition(const Json& clause) {
-  if (!clause.is_object() || clause.size() != 1 || !clause.contains("#id")) return std::nullopt;
-  const Json& condition = clause["#id"];
-  if (!condition.is_object() || condition.size() != 1 || !condition.contains("$in")) {
-    refuse("filter: '#id' takes {\"$in\": [...]}");
-  }
-  return texts(condition["$in"], "filter: '#id'");
-}
-
-bool mentions_id(const Json& clause) {
-  if (clause.is_object() && clause.contains("#id")) return true;
-  return clause.is_structured() && std::any_of(clause.begin(), clause.end(),
-                                               [](const Json& part) { return mentions_id(part); });
-}
-
-Selection parse_filter(const Json& json) {
-  Selection selection;
-  if (json.is_null() || (json.is_object() && json.empty())) return selection;
-  selection.ids = id_condition(json);
-  if (selection.ids) return selection;
-  Json rest = json;
-  if (json.is_object() && json.size() == 1 && json.contains("$and") && json["$and"].is_array()) {
-    rest = {{"$and", Json::array()}};
-    for (const Json& child : json["$and"]) {
-      std::optional<std::vector<std::string>> ids = id_condition(child);
-      if (!ids) {
-        rest["$and"].push_back(child);
-      } else if (!selection.ids) {
-        selection.ids = std::move(ids);
-      } else {
-        const std::set<std::string> also(ids->begin(), ids->end());
-        std::erase_if(*selection.ids, [&](const std::string& id) { return !also.contains(id); });
-      }
-    }
-  }
-  if (mentions_id(rest)) {
-    refuse("filter: '#id' may be the whole filter or a part of its outer $and, and nothing else");
-  }
-  selection.filter = parse_where(rest.dump(-1, ' ', false, Json::error_handler_t::replace));
-  return selection;
-}
-
-// Scores by id, and the score of all records that are not named, if they have one.
-struct Scores {
-  std::unordered_map<std::string, float> named;
-  std::optional<float> others;
-};
-
-using Operation = std::function<float(float, float)>;
-
-// A record is in the result when both sides know it: by name, or by having a score for the others.
-Scores joined(const Scores& left, const Scores& right, const Operation& operation) {
-  Scores out;
-  if (left.others && right.others) out.others = operation(*left.others, *right.others);
-  for (const auto& [id, score] : left.named) {
-    if (const auto other = right.named.find(id); other != right.named.end()) {
-      out.named[id] = operation(score, other->second);
-    } else if (right.others) {
-      out.named[id] = operation(score, *right.others);
-    }
-  }
-  if (left.others) {
-    for (const auto& [id, score] : right.named) {
-      if (!left.named.contains(id)) out.named[id] = operation(*left.others, score);
-    }
-  }
-  return out;
-}
-
-class Ranker {
- public:
-  Ranker(const Collection& collection, const Selection& selection)
-      : collection_(collection), selection_(selection) {}
-
-  Scores rank(const Json& expression, int depth = 0) const {
-    if (depth > kMaxRankDepth) refuse("rank: nested too deep");
-    if (!expression.is_object() || expression.size() != 1) {
-      refuse("rank: expected an object with exactly one key, found " + shown(expression));
-    }
-    const std::string& name = expression.begin().key();
-    const Json& operand = expression.begin().value();
-    const auto side = [&](const char* which) {
-      if (!operand.is_object() || !operand.contains(which)) {
-        refuse("rank: " + name + " takes \"left\" and \"right\"");
-      }
-      return rank(operand[which], depth + 1);
-    };
-    if (name == "$val") return {.named = {}, .others = number(operand, "$val")};
-    if (name == "$knn") return knn(operand);
-    if (name == "$sum") return fold(operand, name, depth, std::plus<>());
-    if (name == "$mul") return fold(operand, name, depth, std::multiplies<>());
-    if (name == "$max") {
-      return fold(operand, name, depth, [](float a, float b) { return std::max(a, b); });
-    }
-    if (name == "$min") {
-      return fold(operand, name, depth, [](float a, float b) { return std::min(a, b); });
-    }
-    if (name == "$sub") return joined(side("left"), side("right"), std::minus<>());
-    if (name == "$div") return joined(side("left"), side("right"), std::divides<>());
-    if (name == "$abs")
-      return mapped(rank(operand, depth + 1), [](float x) { return std::abs(x); });
-    if (name == "$exp")
-      return mapped(rank(operand, depth + 1), [](float x) { return std::exp(x); });
-    if (name == "$log")
-      return mapped(rank(operand, depth + 1), [](float x) { return std::log(x); });
-    refuse("rank: unknown operator " + name.substr(0, 40));
-  }
-
- private:
-  static float number(const Json& json, const char* what) {
-    if (!json.is_number()) {
-      refuse(std::string("rank: ") + what + " takes a number, found " + shown(json));
-    }
-    return json.get<float>();
-  }
-
-  Scores fold(const Json& operands, const std::string& name, int depth,
-              const Operation& operation) const {
-    if (!operands.is_array() || operands.empty()) refuse("rank: " + name + " takes an array");
-    Scores result = rank(operands.front(), depth + 1);
-    for (std::size_t i = 1; i < operands.size(); ++i) {
-      result = joined(result, rank(operands[i], depth + 1), operation);
-    }
-    return result;
-  }
-
-  static Scores mapped(Scores scores, float (*function)(float)) {
-    for (auto& [id, score] : scores.named) score = function(score);
-    if (scores.others) scores.others = function(*scores.others);
-    return scores;
-  }
-
-  Scores knn(const Json& json) const {
-    if (!json.is_object() || !json.contains("query")) refuse("rank: $knn needs a \"query\"");
-    const Json* key = member(json, "key");
-    if (json["query"].is_object() || (key && *key != "#embedding")) {
-      throw ApiError(501,
-                     "Search by sparse vectors is not supported: $knn takes a dense query on "
-                     "\"#embedding\"");
-    }
-    if (!json["query"].is_array()) refuse("rank: $knn: \"query\" is an array of numbers");
-    std::vector<float> query;
-    for (const Json& component : json["query"]) query.push_back(number(component, "$knn's query"));
-    const Json* limit = member(json, "limit");
-    const Json* others = member(json, "default");
-    const Json* by_rank = member(json, "return_rank");
-    if (by_rank && !by_rank->is_boolean()) refuse("rank: \"return_rank\" is true or false");
-
-    QueryOptions options{.k = limit ? whole_number(*limit, "rank: limit") : kDefaultKnnLimit,
-                         .ef = 0,
-                         .exact = false,
-                         .ids = selection_.ids,
-                         .filter = selection_.filter,
-                         .include = {.documents = false, .metadatas = false}};
-    options.k = static_cast<std::uint32_t>(std::min<std::uint64_t>(options.k, collection_.count()));
-    Scores scores;
-    if (others) scores.others = number(*others, "\"default\"");
-    for (const Hit& hit : collection_.query(query, options)) {
-      const auto rank = static_cast<float>(scores.named.size());
-      scores.named[hit.record.id] = by_rank && by_rank->get<bool>() ? rank : hit.distance;
-    }
-    return scores;
-  }
-
-  const Collection& collection_;
-  const Selection& selection_;
-};
 
 struct Scored {
   Record record;
@@ -238,23 +35,23 @@ struct Scored {
 class Grouping {
  public:
   explicit Grouping(const Json& json) {
-    if (!json.is_object()) refuse("group_by: expected an object");
+    if (!json.is_object()) refuse_search("group_by: expected an object");
     keys_ = texts(json.value("keys", Json()), "group_by: keys");
     const Json aggregate = json.value("aggregate", Json());
     if (keys_.empty() || !aggregate.is_object() || aggregate.size() != 1) {
-      refuse("group_by: expected \"keys\" and one \"aggregate\"");
+      refuse_search("group_by: expected \"keys\" and one \"aggregate\"");
     }
     const std::string& name = aggregate.begin().key();
     if (name != "$min_k" && name != "$max_k") {
-      refuse("group_by: aggregate: expected $min_k or $max_k, found " + name.substr(0, 40));
+      refuse_search("group_by: aggregate: expected $min_k or $max_k, found " + name.substr(0, 40));
     }
     largest_ = name == "$max_k";
     const Json& value = aggregate.begin().value();
-    if (!value.is_object()) refuse("group_by: " + name + ": expected an object");
+    if (!value.is_object()) refuse_search("group_by: " + name + ": expected an object");
     order_ = texts(value.value("keys", Json()), "group_by: aggregate keys");
     k_ = whole_number(value.value("k", Json()), "group_by: k");
     for (const std::string& key : keys_) {
-      if (key.starts_with('#')) refuse("group_by: '" + key + "' is not a metadata key");
+      if (key.starts_with('#')) refuse_search("group_by: '" + key + "' is not a metadata key");
     }
   }
 
@@ -313,17 +110,18 @@ struct Page {
 Page parse_page(const Json* json) {
   Page page;
   if (!json) return page;
-  if (!json->is_object()) refuse("limit: expected an object");
-  if (const Json* offset = member(*json, "offset")) page.offset = whole_number(*offset, "offset");
-  if (const Json* limit = member(*json, "limit")) page.limit = whole_number(*limit, "limit");
+  if (!json->is_object()) refuse_search("limit: expected an object");
+  if (const Json* offset = find_member(*json, "offset"))
+    page.offset = whole_number(*offset, "offset");
+  if (const Json* limit = find_member(*json, "limit")) page.limit = whole_number(*limit, "limit");
   return page;
 }
 
-std::vector<Scored> unranked(const Collection& collection, const Selection& selection,
+std::vector<Scored> unranked(const Collection& collection, const std::optional<Filter>& filter,
                              const Page& page, const Include& include) {
   std::vector<Scored> out;
-  for (Record& record : collection.get({.ids = selection.ids,
-                        .filter = selection.filter,
+  for (Record& record : collection.get({.ids = {},
+                        .filter = filter,
                         .offset = page.offset,
                         .limit = page.limit,
                         .include = include})) {
@@ -333,10 +131,10 @@ std::vector<Scored> unranked(const Collection& collection, const Selection& sele
   return out;
 }
 
-std::vector<Scored> ranked(const Collection& collection, const Selection& selection,
+std::vector<Scored> ranked(const Collection& collection, const std::optional<Filter>& filter,
                            const Json& rank, const Json* group_by, const Page& page,
                            const Include& include) {
-  const Scores scores = Ranker(collection, selection).rank(rank);
+  const Scores scores = rank_records(collection, filter, rank);
   std::vector<std::string> ids;
   for (const auto& [id, score] : scores.named) ids.push_back(id);
   // In insertion order, so that equal scores have an order.
@@ -381,13 +179,13 @@ struct Select {
 Select parse_select(const Json* json) {
   Select select;
   if (!json) return select;
-  if (!json->is_object()) refuse("select: expected an object");
-  const Json* keys = member(*json, "keys");
+  if (!json->is_object()) refuse_search("select: expected an object");
+  const Json* keys = find_member(*json, "keys");
   if (!keys) return select;
   for (std::string& key : texts(*keys, "select: keys")) {
     if (key.starts_with('#') && key != "#document" && key != "#embedding" && key != "#metadata" &&
         key != "#score" && key != "#id") {
-      refuse("select: unknown key " + key.substr(0, 40));
+      refuse_search("select: unknown key " + key.substr(0, 40));
     }
     select.keys.insert(std::move(key));
   }
@@ -456,42 +254,37 @@ Columns write(std::vector<Scored>& records, const Select& select) {
 }
 
 Columns run(const Collection& collection, const Json& search) {
-  if (!search.is_object()) refuse("expected an object in \"searches\"");
-  const Json* filter = member(search, "filter");
-  const Selection selection = parse_filter(filter ? *filter : Json());
-  const Page page = parse_page(member(search, "limit"));
-  const Select select = parse_select(member(search, "select"));
+  if (!search.is_object()) refuse_search("expected an object in \"searches\"");
+  const std::optional<Filter> filter = parse_filter(find_member(search, "filter"));
+  const Page page = parse_page(find_member(search, "limit"));
+  const Select select = parse_select(find_member(search, "select"));
   const Include include =
       with_hidden_columns({.documents = select.has("#document"),
                            .metadatas = select.has("#metadata") || !select.fields().empty(),
                            .embeddings = select.has("#embedding")});
-  const Json* rank = member(search, "rank");
-  const Json* group_by = member(search, "group_by");
+  const Json* rank = find_member(search, "rank");
+  const Json* group_by = find_member(search, "group_by");
   if (group_by && group_by->empty()) group_by = nullptr;
-  if (group_by && !rank) refuse("group_by needs a rank");
-  std::vector<Scored> records = rank ? ranked(collection, selection, *rank, group_by, page, include)
-                                     : unranked(collection, selection, page, include);
+  if (group_by && !rank) refuse_search("group_by needs a rank");
+  std::vector<Scored> records = rank ? ranked(collection, filter, *rank, group_by, page, include)
+                                     : unranked(collection, filter, page, include);
   return write(records, select);
 }
 
+// The array of searches.
 Json parse_request(const std::string& request_json) {
-  check_depth(request_json);
-  Json request;
+  std::optional<std::string> searches;
+  read_fields(request_json, {{"searches", [&](JsonValue& value, const JsonPath& path) {
+                                const JsonType type = value.type();
+                                if (type != JsonType::array) refuse_type(path, type, "a sequence");
+                                searches = read_json(value);
+                              }}});
+  if (!searches) refuse_missing("searches");
   try {
-    request = Json::parse(request_json);
+    return Json::parse(*searches);
   } catch (const Json::exception& error) {
     throw ApiError(400, std::string("Failed to parse the request body as JSON: ") + error.what());
   }
-  const std::string start = "Failed to deserialize the JSON body into the target type: ";
-  if (!request.is_object()) {
-    throw ApiError(422, start + "invalid type: " + request.type_name() + ", expected a map");
-  }
-  if (!request.contains("searches")) throw ApiError(422, start + "missing field `searches`");
-  if (!request["searches"].is_array()) {
-    throw ApiError(422, start + "searches: invalid type: " + request["searches"].type_name() +
-                            ", expected a sequence");
-  }
-  return request;
 }
 
 }  // namespace
@@ -499,9 +292,8 @@ Json parse_request(const std::string& request_json) {
 void check_search_request(const std::string& request_json) { parse_request(request_json); }
 
 std::string search_collection(const Collection& collection, const std::string& request_json) {
-  const Json request = parse_request(request_json);
   std::vector<Columns> answers;
-  for (const Json& search : request["searches"]) answers.push_back(run(collection, search));
+  for (const Json& search : parse_request(request_json)) answers.push_back(run(collection, search));
   std::string out = "{";
   const auto add = [&](const char* name, std::string Columns::*column_of) {
     out += (out.size() > 1 ? ",\"" : "\"") + std::string(name) + "\":[";

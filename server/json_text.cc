@@ -84,6 +84,11 @@ void check_depth(std::string_view json) {
   }
 }
 
+void refuse_shape(const std::string& path, const std::string& problem) {
+  throw ApiError(422, "Failed to deserialize the JSON body into the target type: " +
+                          (path.empty() ? problem : path + ": " + problem));
+}
+
 void append_json(std::string& out, std::string_view text) {
   const auto is_plain = [](char c) { return c >= ' ' && c != '"' && c != '\\' && c != '\x7f'; };
   if (std::all_of(text.begin(), text.end(),
@@ -185,6 +190,15 @@ void write_distances(const WriteText& write, const std::vector<std::vector<Hit>>
     text += ']';
   }
   write(text + "]");
+}
+
+bool add_to_include(std::string_view name, Include& include, bool& distances) {
+  if (name == "documents") return include.documents = true;
+  if (name == "metadatas") return include.metadatas = true;
+  if (name == "distances") return distances = true;
+  if (name == "embeddings") return include.embeddings = true;
+  if (name == "uris") return include.uris = true;
+  return false;
 }
 
 void write_include(const WriteText& write, const Include& include, bool distances) {

@@ -18,6 +18,9 @@ namespace vkb {
 // Throws ApiError 400 for a body with more levels than Chroma's server takes (127).
 void check_depth(std::string_view json);
 
+// Throws ApiError 422 for a body of the wrong shape; `path` is the place, "" for the whole body.
+[[noreturn]] void refuse_shape(const std::string& path, const std::string& problem);
+
 // Appends a quoted string; bytes that are not UTF-8 become U+FFFD.
 void append_json(std::string& out, std::string_view text);
 // Appends a number that reads back as a float (2.0, not 2); null when it is not finite.
@@ -48,6 +51,8 @@ void write_columns(const WriteText& write, const std::vector<std::vector<const R
 
 // Writes ,"distances":[[…],…].
 void write_distances(const WriteText& write, const std::vector<std::vector<Hit>>& answers);
+// Adds what one of Chroma's include names stands for; false for another name.
+bool add_to_include(std::string_view name, Include& include, bool& distances);
 // Writes ,"include":["documents",…].
 void write_include(const WriteText& write, const Include& include, bool distances);
 

@@ -50,7 +50,7 @@ std::string shown(std::string_view text) { return std::string(text.substr(0, 80)
 // Parses one of the two clause languages; `name` begins its messages.
 class Parser {
  public:
-  explicit Parser(std::string_view name) : name_(name) {}
+  explicit Parser(std::string_view name, bool ids = false) : name_(name), ids_(ids) {}
 
   Json read(std::string_view text) const {
     // Before the text becomes a tree. (The library's own callback takes quadratic time.)
@@ -68,20 +68,20 @@ class Parser {
       return children(key == "$and" ? Op::all_of : Op::any_of, operand,
                       [this](const Json& child) { return where(child); });
     }
-    if (key == "#document") {
-      refuse_comparison(operand);
+    if (key == "#document" && operand.is_object() && operand.size() == 1 &&
+        document_operator(operand.begin().key())) {
       return document(operand);
     }
-    if (key.empty() || key.front() == '$') refuse("'" + shown(key) + "' is not a metadata key");
-    if (!operand.is_object()) return Filter::compare(Op::eq, key, scalar(operand));
-    const auto& [name, value] = single(operand);
-    const std::optional<Op> op = comparison(name);
-    if (!op) refuse("unknown operator " + shown(name));
-    if (*op == Op::in || *op == Op::nin) return Filter::one_of(*op, key, members(value));
-    const bool ordered = *op == Op::gt || *op == Op::gte || *op == Op::lt || *op == Op::lte;
-    if (ordered && !value.is_number())
-      refuse(name + " takes a number, found " + shown(value.dump()));
-    return Filter::compare(*op, key, scalar(value));
+    if (key.starts_with('$')) refuse("'" + shown(key) + "' is not a metadata key");
+    Filter filter = condition(key, operand);
+    const bool is_text = std::holds_alternative<std::string>(filter.operands.front());
+    if (key == "#document" && is_text) {
+      throw Error(ErrorCode::invalid_argument,
+                  "Cannot filter using metadata key '#document' with type 'Str' because indexing "
+                  "is disabled");
+    }
+    filter.field = field_of(filter);
+    return filter;
   }
 
   Filter where_document(const Json& clause) const {
@@ -106,23 +106,31 @@ class Parser {
     return {entry.key(), entry.value()};
   }
 
-  // Documents are searched, not compared: {"#document": "x"} has no index to ask.
-  static void refuse_comparison(const Json& operand) {
-    const Json* value = &operand;
-    if (operand.is_object() && operand.size() == 1 && comparison(operand.begin().key()) &&
-        !document_operator(operand.begin().key())) {
-      value = &operand.begin().value();
+  Filter condition(const std::string& key, const Json& operand) const {
+    if (!operand.is_object()) return Filter::compare(Op::eq, key, scalar(operand));
+    const auto& [name, value] = single(operand);
+    const std::optional<Op> op = comparison(name);
+    if (!op) refuse("unknown operator " + shown(name));
+    if (*op == Op::in || *op == Op::nin) return Filter::one_of(*op, key, members(value));
+    const bool ordered = *op == Op::gt || *op == Op::gte || *op == Op::lt || *op == Op::lte;
+    if (ordered && !value.is_number()) {
+      refuse(name + " takes a number, found " + shown(value.dump()));
     }
-    const char* type = value->is_string()           ? "Str"
-                       : value->is_boolean()        ? "Bool"
-                       : value->is_number_integer() ? "Int"
-                       : value->is_number()         ? "Float"
-                                                    : nullptr;
-    if (type) {
-      throw Error(ErrorCode::invalid_argument,
-                  std::string("Cannot filter using metadata key '#document' with type '") + type +
-                      "' because indexing is disabled");
+    return Filter::compare(*op, key, scalar(value));
+  }
+
+  Filter::Field field_of(const Filter& filter) const {
+    const bool compares =
+        filter.op == Op::eq || filter.op == Op::ne || filter.op == Op::in || filter.op == Op::nin;
+    if (ids_ && filter.key == "#id") {
+      if (!compares || !std::holds_alternative<std::string>(filter.operands.front())) {
+        refuse("'#id' takes $eq, $ne, $in and $nin with texts");
+      }
+      return Filter::Field::id;
     }
+    if (compares && filter.key == "chroma:document") return Filter::Field::document;
+    if (compares && filter.key == "chroma:uri") return Filter::Field::uri;
+    return Filter::Field::metadata;
   }
 
   template <typename Parse>
@@ -169,9 +177,80 @@ class Parser {
   }
 
   std::string name_;
+  bool ids_;  // whether "#id" is the record's id
 };
 
+// Whether the text begins with a repetition: {2}, {2,} or {2,5}.
+bool is_repetition(std::string_view text) {
+  const auto skip_digits = [&text] {
+    const std::size_t end = std::min(text.find_first_not_of("0123456789"), text.size());
+    text.remove_prefix(end);
+    return end > 0;
+  };
+  text.remove_prefix(1);
+  if (!skip_digits()) return false;
+  if (text.starts_with(',')) {
+    text.remove_prefix(1);
+    skip_digits();
+  }
+  return text.starts_with('}');
+}
+
+// How long the [:name:] is that the text begins with; 0 when there is none.
+std::size_t named_class_size(std::string_view text) {
+  const std::size_t end = text.find_first_not_of("abcdefghijklmnopqrstuvwxyz^", 2);
+  return text.starts_with("[:") && text.substr(std::min(end, text.size())).starts_with(":]")
+             ? end + 2
+             : 0;
+}
+
+// Chroma's patterns are those of Rust's regex crate. Returns what RE2 takes too, but in another
+// sense or where Rust takes nothing, which would be a wrong answer without a word; "" when there is
+// nothing of the kind.
+std::string_view foreign_construct(std::string_view pattern) {
+  constexpr std::string_view kEscapes[] = {"\\<", "\\>",  // edges of a word, not the characters
+                                           "\\C", "\\Q",  // RE2's: any byte, a quotation
+                                           "\\0", "\\1", "\\2", "\\3",
+                                           "\\4", "\\5", "\\6", "\\7"};  // RE2's: octal numbers
+  constexpr std::string_view kInClass[] = {"&&", "--", "~~"};            // operators on sets
+  const auto known = [](const auto& table, std::string_view text) -> std::string_view {
+    for (const std::string_view construct : table) {
+      if (text.starts_with(construct)) return construct;
+    }
+    return {};
+  };
+  bool in_class = false;
+  for (std::size_t i = 0; i < pattern.size(); ++i) {
+    const std::string_view rest = pattern.substr(i);
+    if (rest.front() == '\\') {
+      if (const auto found = known(kEscapes, rest); !found.empty()) return found;
+      const bool braced =
+          rest.starts_with("\\p{") || rest.starts_with("\\P{") || rest.starts_with("\\x{");
+      i += braced ? std::min(rest.find('}'), rest.size()) : 1;
+    } else if (in_class) {
+      if (const auto found = known(kInClass, rest); !found.empty()) return found;
+      const std::size_t named = named_class_size(rest);
+      if (rest.front() == '[' && named == 0) return rest.substr(0, 1);  // a class in a class
+      if (named > 0) i += named - 1;
+      if (rest.front() == ']') in_class = false;
+    } else if (rest.front() == '[') {
+      in_class = true;
+      if (rest.substr(1).starts_with('^')) ++i;
+      if (pattern.substr(i + 1).starts_with(']')) ++i;  // the character
+    } else if (rest.front() == '{' && !is_repetition(rest)) {
+      return rest.substr(0, 1);  // \b{start}, or a mistake
+    }
+  }
+  return {};
+}
+
 void check_regex(const std::string& pattern) {
+  if (const std::string_view found = foreign_construct(pattern); !found.empty()) {
+    throw Error(ErrorCode::invalid_argument,
+                "Regex syntax error: '" + std::string(found) +
+                    "' is not supported in this place; write a backslash before a character that "
+                    "is meant itself");
+  }
   const RE2 compiled(pattern, RE2::Quiet);
   if (!compiled.ok()) {
     throw Error(ErrorCode::invalid_argument, "Regex syntax error: " + compiled.error());
@@ -199,6 +278,11 @@ Filter Filter::combine(Op op, std::vector<Filter> children) {
 
 Filter parse_where(std::string_view json) {
   const Parser parser("where");
+  return parser.where(parser.read(json));
+}
+
+Filter parse_search_filter(std::string_view json) {
+  const Parser parser("where", true);
   return parser.where(parser.read(json));
 }
 

@@ -15,6 +15,7 @@ namespace vkb {
 namespace {
 
 using Op = Filter::Op;
+using Field = Filter::Field;
 
 // A set of rows, or all rows but those: complements stay cheap until someone needs them spelled
 // out.
@@ -52,6 +53,7 @@ Selection inverted(Selection selection) {
   return selection;
 }
 
+// Whether it reads documents or other long columns.
 bool is_document_condition(const Filter& filter) {
   switch (filter.op) {
     case Op::document_contains:
@@ -59,6 +61,11 @@ bool is_document_condition(const Filter& filter) {
     case Op::document_regex:
     case Op::document_not_regex:
       return true;
+    case Op::eq:
+    case Op::ne:
+    case Op::in:
+    case Op::nin:
+      return filter.field == Field::document || filter.field == Field::uri;
     default:
       return std::any_of(filter.children.begin(), filter.children.end(), is_document_condition);
   }
@@ -93,10 +100,10 @@ class Evaluator {
       }
       case Op::eq:
       case Op::in:
-        return {matching(filter), false};
+        return {matching(filter, candidates), false};
       case Op::ne:
       case Op::nin:
-        return {matching(filter), true};
+        return {matching(filter, candidates), true};
       case Op::gt:
       case Op::gte:
       case Op::lt:
@@ -108,10 +115,10 @@ class Evaluator {
         return {containing(filter), true};
       case Op::document_contains:
       case Op::document_regex:
-        return {document(filter, candidates), false};
+        return {search(document_condition(filter), candidates), false};
       case Op::document_not_contains:
       case Op::document_not_regex:
-        return {document(filter, candidates), true};
+        return {search(document_condition(filter), candidates), true};
     }
     throw Error(ErrorCode::invalid_argument, "filter: unknown operator");
   }
@@ -148,14 +155,31 @@ class Evaluator {
                 "filter on '" + filter.key + "': an operand is a text, number or boolean");
   }
 
-  RowSet matching(const Filter& filter) {
+  RowSet matching(const Filter& filter, const std::optional<Selection>& candidates) {
     RowSet rows;
     if (filter.op == Op::eq || filter.op == Op::ne) operand(filter);
     for (const Value& member : filter.operands) {
       check_scalar(filter, member);
-      append_comparable(rows, filter.key, member, "=");
+      if (filter.field == Field::metadata) {
+        append_comparable(rows, filter.key, member, "=");
+      } else if (const auto* text = std::get_if<std::string>(&member)) {
+        append_equal(rows, filter.field, *text, candidates);
+      }
     }
     return sorted(std::move(rows));
+  }
+
+  void append_equal(RowSet& rows, Field field, const std::string& text,
+                    const std::optional<Selection>& candidates) {
+    if (field == Field::id) {
+      if (const auto row_id = records_.find(text)) rows.push_back(*row_id);
+      return;
+    }
+    const DocumentCondition condition = field == Field::document
+                                            ? DocumentCondition{text, "document=?2", {{text}}}
+                                            : DocumentCondition{text, "uri=?2", {}};
+    const RowSet found = search(condition, candidates);
+    rows.insert(rows.end(), found.begin(), found.end());
   }
 
   RowSet ordered(const Filter& filter) {
@@ -212,7 +236,7 @@ class Evaluator {
     return rows;
   }
 
-  // A positive document condition as SQL, and what the document index may be asked for.
+  // A positive condition on a text as SQL, and what the document index may be asked for.
   struct DocumentCondition {
     std::string text;
     const char* sql;
@@ -231,12 +255,11 @@ class Evaluator {
   }
 
   // The matches, `candidates` being all that matter.
-  RowSet document(const Filter& filter, const std::optional<Selection>& candidates) {
+  RowSet search(const DocumentCondition& condition, const std::optional<Selection>& candidates) {
     // Reading one row by its id costs several times what a row costs in a scan.
     constexpr std::uint64_t kScanAdvantage = 10;
     // Reading so many rows costs no more than asking the document index.
     constexpr std::uint64_t kFew = 100;
-    const DocumentCondition condition = document_condition(filter);
     const bool bounded = candidates && !candidates->complement;
     std::uint64_t most = count_records() / kScanAdvantage;
     if (bounded) most = std::min<std::uint64_t>(most, candidates->rows.size());

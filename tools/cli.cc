@@ -136,17 +136,7 @@ Include parse_include(const std::string& list, bool& distances) {
   distances = false;
   std::istringstream names(list);
   for (std::string name; std::getline(names, name, ',');) {
-    if (name == "documents") {
-      include.documents = true;
-    } else if (name == "metadatas") {
-      include.metadatas = true;
-    } else if (name == "embeddings") {
-      include.embeddings = true;
-    } else if (name == "uris") {
-      include.uris = true;
-    } else if (name == "distances") {
-      distances = true;
-    } else {
+    if (!add_to_include(name, include, distances)) {
       throw UsageError("--include: '" + name +
                        "' is none of documents, metadatas, distances, embeddings, uris");
     }

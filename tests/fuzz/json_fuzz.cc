@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "server/api_error.h"
+#include "server/base64_embedding.h"
 #include "server/chroma_json.h"
 #include "server/chroma_records.h"
 #include "server/chroma_schema.h"

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Filters as they come from users. The first byte chooses where or where_document; what parses is
-// evaluated on a small collection; a filter or itself must match what it matches.
+// Filters as they come from users. The first byte chooses where, where_document or a search's
+// filter; what parses is evaluated on a small collection; a filter or itself must match what it
+// matches.
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
@@ -50,7 +51,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size == 0) return 0;
   const std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);
   try {
-    const Filter filter = data[0] % 2 == 0 ? parse_where(text) : parse_where_document(text);
+    const Filter filter = data[0] % 3 == 0   ? parse_where(text)
+                          : data[0] % 3 == 1 ? parse_where_document(text)
+                                             : parse_search_filter(text);
     if (matches(filter) > 20) std::abort();
     if (matches(Filter::combine(Filter::Op::any_of, {filter, filter})) != matches(filter)) {
       std::abort();

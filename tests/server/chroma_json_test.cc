@@ -6,29 +6,19 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "server/api_error.h"
+#include "server/base64_embedding.h"
 #include "server/chroma_schema.h"
 #include "server/chroma_search.h"
+#include "tests/server/refusal.h"
 
 namespace vkb {
 namespace {
 
 using Json = nlohmann::json;
 
-// "400 the message" of what `work` throws, "" when it throws nothing.
-template <typename Work>
-std::string refusal(Work work) {
-  try {
-    work();
-    return "";
-  } catch (const ApiError& error) {
-    return std::to_string(error.status()) + " " + error.what();
-  }
-}
-
 TEST(ChromaJson, ReadsARecordBatch) {
   const RecordBatch batch = parse_record_batch(
-      R"({"ids":["a","b"],"embeddings":["AACAPwAAAMA=",[1,2.5]],"documents":["\u00e9\n",null],
+      R"({"ids":["a","b"],"embeddings":["AACAPwAAAMA=","AACAPwAAIEA="],"documents":["\u00e9\n",null],
           "uris":null,"unknown":[{"x":[1,2,{}]}],
           "metadatas":[{"i":1,"f":2.0,"big":18446744073709551616,"s":"x","b":true,"is":[1,2],
                         "fs":[1,2.5],"none":[]},null]})",
@@ -51,6 +41,50 @@ TEST(ChromaJson, ReadsARecordBatch) {
   ASSERT_TRUE(batch.metadatas);
   EXPECT_EQ((*batch.metadatas)[0], expected);
   EXPECT_FALSE((*batch.metadatas)[1]);
+}
+
+TEST(ChromaJson, AFieldThatComesTwiceIsRefused) {
+  const auto twice = [](const std::string& field) {
+    return "422 Failed to deserialize the JSON body into the target type: duplicate field `" +
+           field + "`";
+  };
+  EXPECT_EQ(refusal([] { parse_get(R"({"limit":1,"limit":1})"); }), twice("limit"));
+  EXPECT_EQ(refusal([] { parse_get(R"({"where":null,"where":{"a":1}})"); }), twice("where"));
+  EXPECT_EQ(refusal([] { parse_get(R"({"ids":[],"\u0069ds":[]})"); }), twice("ids"));
+  EXPECT_EQ(refusal([] { parse_delete(R"({"ids":[],"ids":5})"); }), twice("ids"));
+  EXPECT_EQ(refusal([] { parse_query(R"({"query_embeddings":[],"query_embeddings":[]})"); }),
+            twice("query_embeddings"));
+  EXPECT_EQ(refusal([] { parse_text_field(R"({"name":"a","name":"b"})", "name"); }), twice("name"));
+  EXPECT_EQ(refusal([] { check_search_request(R"({"searches":[],"searches":[]})"); }),
+            twice("searches"));
+  for (const char* field : {"ids", "embeddings", "documents", "uris", "metadatas"}) {
+    const std::string value = std::string("\"") + field + "\":[]";
+    EXPECT_EQ(
+        refusal([&] { parse_record_batch("{" + value + "," + value + "}", WriteKind::update); }),
+        twice(field));
+  }
+  // As in Chroma, what nobody reads may, and of metadata the last counts.
+  EXPECT_EQ(refusal([] { parse_get(R"({"x":1,"x":2})"); }), "");
+  const CreateCollection made = parse_create_collection(R"({"name":"a","metadata":{"k":1,"k":2}})");
+  EXPECT_EQ(made.metadata, (Metadata{{"k", std::int64_t{2}}}));
+}
+
+TEST(ChromaJson, ABatchHoldsNumbersOrBase64) {
+  const auto add = [](const std::string& embeddings, WriteKind kind) {
+    return refusal(
+        [&] { parse_record_batch(R"({"ids":["a","b"],"embeddings":)" + embeddings + "}", kind); });
+  };
+  for (const WriteKind kind : {WriteKind::add, WriteKind::upsert, WriteKind::update}) {
+    EXPECT_EQ(add(R"(["AACAPw==","AACAPw=="])", kind), "");
+    for (const char* mixed :
+         {R"(["AACAPw==",[1]])", R"([[1],"AACAPw=="])", R"([[],""])", R"([[1],5])"}) {
+      const std::string refused = add(mixed, kind);
+      EXPECT_TRUE(refused.starts_with("422 ")) << mixed << ": " << refused;
+      EXPECT_NE(refused.find("embeddings[1]: data did not match any variant"), std::string::npos);
+    }
+  }
+  EXPECT_EQ(add(R"([null,"AACAPw=="])", WriteKind::update), "");
+  EXPECT_TRUE(add(R"([null,"AACAPw==",[1]])", WriteKind::update).starts_with("422 "));
 }
 
 TEST(ChromaJson, OnlyUpdatesMayLeaveEmbeddingsOut) {
@@ -137,8 +171,24 @@ TEST(ChromaJson, Base64IsStrict) {
   EXPECT_EQ(refusal([] { decode_embedding("AAAA"); }),
             "400 Invalid byte length: 3 bytes cannot be converted to f32 values (must be "
             "divisible by 4)");
-  for (const char* bad : {"A", "AACAPw=", "AACAPw", "AAC!Pw==", "AACA\nw==", "====", "AA==AA=="}) {
-    EXPECT_TRUE(refusal([&] { decode_embedding(bad); }).starts_with("400 Invalid base64")) << bad;
+  for (const auto& [bad, problem] : std::vector<std::pair<std::string, std::string>>{
+           {"A", "Invalid input length: 1"},
+           {"AAC", "Invalid padding"},
+           {"AACAPw=", "Invalid padding"},
+           {"AACAPw", "Invalid padding"},
+           {"AAC!Pw==", "Invalid symbol 33, offset 3."},
+           {"AACA\nw==", "Invalid symbol 10, offset 4."},
+           {"====", "Invalid symbol 61, offset 0."},
+           {"A===", "Invalid symbol 61, offset 1."},
+           {"AACAPwAA====", "Invalid symbol 61, offset 8."},
+           {"AA==AA==", "Invalid symbol 61, offset 2."},
+           {"AA=A", "Invalid symbol 61, offset 2."},
+           {"AACAPx==", "Invalid last symbol 120, offset 5."},
+           {"AACAPwAAAEB=", "Invalid last symbol 66, offset 10."},
+           {"AACAPwAAAEC=", "Invalid last symbol 67, offset 10."}}) {
+    EXPECT_EQ(refusal([&, text = bad] { decode_embedding(text); }),
+              "400 Invalid base64 string: " + problem)
+        << bad;
   }
   EXPECT_EQ(refusal([] { decode_embedding("AADAfw=="); }),
             "400 Non-finite float value at embedding index 0: NaN");
@@ -157,6 +207,11 @@ TEST(ChromaJson, ReadsGetQueryAndDelete) {
        {R"({"limit":-1})", R"({"limit":1.5})", R"({"limit":4294967296})", R"({"limit":"1"})",
         R"({"include":null})", R"({"include":["data"]})", R"({"ids":"a"})"}) {
     EXPECT_TRUE(refusal([&] { parse_get(bad); }).starts_with("422 ")) << bad;
+  }
+  for (const char* bad : {R"({"include":[null]})", R"({"include":[5]})", R"({"include":[{}]})"}) {
+    EXPECT_EQ(refusal([&] { parse_get(bad); }),
+              "400 Failed to parse the request body as JSON: include[0]: expected value")
+        << bad;
   }
   const QueryRequest query = parse_query(R"({"query_embeddings":[[1,2],[]]})");
   EXPECT_EQ(query.n_results, 10u);

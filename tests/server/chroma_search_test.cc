@@ -6,7 +6,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "server/api_error.h"
+#include "tests/server/refusal.h"
 #include "tests/support/temp_directory.h"
 
 namespace vkb {
@@ -47,13 +47,8 @@ class ChromaSearch : public ::testing::Test {
     more["limit"] = limit;
     return {{"$knn", more}};
   }
-  std::string refusal(const Json& request) const {
-    try {
-      search(request);
-      return "";
-    } catch (const ApiError& error) {
-      return std::to_string(error.status()) + " " + error.what();
-    }
+  std::string refused(const Json& request) const {
+    return refusal([&] { search(request); });
   }
 
   TempDirectory directory_;
@@ -112,6 +107,20 @@ TEST_F(ChromaSearch, FiltersPagesAndSelects) {
       "metadatas":[[{"n":2}]],"scores":[null],"select":[["#document","#embedding","n"]]})"));
 }
 
+TEST_F(ChromaSearch, IdsAreAConditionAnywhereInTheFilter) {
+  const auto found = [&](const Json& filter) { return ranked({{"filter", filter}}).first; };
+  const Json some = {{"#id", {{"$in", {"r4", "r0", "nobody"}}}}};
+  EXPECT_EQ(found({{"#id", "r3"}}), Ids{"r3"});
+  EXPECT_EQ(found({{"#id", {{"$eq", "r3"}}}}), Ids{"r3"});
+  EXPECT_EQ(found(some), (Ids{"r0", "r4"}));
+  EXPECT_EQ(found({{"#id", {{"$ne", "r3"}}}}), (Ids{"r0", "r1", "r2", "r4", "r5"}));
+  EXPECT_EQ(found({{"#id", {{"$nin", {"r0", "r1", "r2"}}}}}), (Ids{"r3", "r4", "r5"}));
+  EXPECT_EQ(found({{"$or", {some, {{"n", 3}}}}}), (Ids{"r0", "r3", "r4"}));
+  EXPECT_EQ(found({{"$and", {some, {{"$or", {{{"#id", "r0"}}, {{"n", 3}}}}}}}}), Ids{"r0"});
+  EXPECT_EQ(ranked({{"filter", {{"#id", {{"$ne", "r0"}}}}}, {"rank", knn(0, 2)}}),
+            std::pair(Ids{"r1", "r2"}, Scores{1, 4}));
+}
+
 TEST_F(ChromaSearch, WithoutARankInsertionOrder) {
   EXPECT_EQ(ranked({{"filter", {{"group", "odd"}}}, {"limit", {{"offset", 1}}}}),
             std::pair(Ids{"r3", "r5"}, Scores{0, 1}));
@@ -136,19 +145,20 @@ TEST_F(ChromaSearch, SeveralSearchesAnswerInOrder) {
 }
 
 TEST_F(ChromaSearch, BadRequestsAreNamed) {
-  EXPECT_TRUE(refusal({{"rank", {{"$foo", 1}}}}).starts_with("400 Invalid search: rank: unknown"));
-  EXPECT_TRUE(refusal({{"rank", {{"$knn", {{"query", "text"}}}}}}).starts_with("400 "));
-  EXPECT_TRUE(refusal({{"rank", {{"$knn", {{"query", {{"indices", {1}}, {"values", {1}}}}}}}}})
+  EXPECT_TRUE(refused({{"rank", {{"$foo", 1}}}}).starts_with("400 Invalid search: rank: unknown"));
+  EXPECT_TRUE(refused({{"rank", {{"$knn", {{"query", "text"}}}}}}).starts_with("400 "));
+  EXPECT_TRUE(refused({{"rank", {{"$knn", {{"query", {{"indices", {1}}, {"values", {1}}}}}}}}})
                   .starts_with("501 "));
-  EXPECT_TRUE(refusal({{"limit", {{"limit", -1}}}}).starts_with("400 "));
-  EXPECT_TRUE(refusal({{"select", {{"keys", {"#foo"}}}}}).starts_with("400 "));
-  EXPECT_TRUE(refusal({{"group_by", {{"keys", {"a"}}}}}).starts_with("400 "));
-  const Json in_or = {{"$or", {{{"#id", {{"$in", {"r0"}}}}}, {{"n", 3}}}}};
-  EXPECT_TRUE(refusal({{"filter", in_or}}).find("'#id' may be the whole filter") !=
-              std::string::npos);
+  EXPECT_TRUE(refused({{"limit", {{"limit", -1}}}}).starts_with("400 "));
+  EXPECT_TRUE(refused({{"select", {{"keys", {"#foo"}}}}}).starts_with("400 "));
+  EXPECT_TRUE(refused({{"group_by", {{"keys", {"a"}}}}}).starts_with("400 "));
+  for (const Json& condition : {Json(5), Json{{"$gt", 1}}, Json{{"$contains", "r0"}}}) {
+    EXPECT_TRUE(refused({{"filter", {{"#id", condition}}}}).find("'#id' takes") !=
+                std::string::npos);
+  }
   Json deep = {{"$val", 1}};
   for (int i = 0; i < 70; ++i) deep = {{"$abs", deep}};
-  EXPECT_TRUE(refusal({{"rank", deep}}).find("too deep") != std::string::npos);
+  EXPECT_TRUE(refused({{"rank", deep}}).find("too deep") != std::string::npos);
   EXPECT_THROW(search_collection(collection_, "{"), ApiError);
   EXPECT_THROW(search_collection(collection_, "{}"), ApiError);
   EXPECT_THROW(search_collection(collection_, R"({"searches":5})"), ApiError);

@@ -6,25 +6,13 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "server/api_error.h"
+#include "tests/server/refusal.h"
 #include "tests/support/temp_directory.h"
 
 namespace vkb {
 namespace {
 
 using Json = nlohmann::json;
-
-// "404 the message" of what `work` throws, "" when it throws nothing.
-template <typename Work>
-std::string refusal(Work work) {
-  try {
-    work();
-    return "";
-  } catch (const std::exception& exception) {
-    const ApiError error = to_api_error(exception);
-    return std::to_string(error.status()) + " " + error.what();
-  }
-}
 
 class Service : public ::testing::Test {
  protected:
@@ -247,6 +235,39 @@ TEST_F(Service, DisabledIndexesRefuseFilters) {
   EXPECT_EQ(refusal([&] { ids_of(place, {.where_document_json = R"({"$contains":"x"})"}); }),
             "400 Cannot filter using full-text search because FTS indexing is disabled");
   EXPECT_EQ(refusal([&] { ids_of(place, {.where_json = R"({"s":"x"})"}); }), "");
+}
+
+TEST_F(Service, ChromasKeysAskTheDocumentAndTheUri) {
+  const CollectionPlace place = make("notes");
+  RecordBatch records = batch({"a", "b", "c"});
+  records.documents = {{"dog cat", "", std::nullopt}};
+  records.uris = {{"u1", std::nullopt, "u2"}};
+  service_.add(place, std::move(records));
+  const auto found = [&](const std::string& where) { return ids_of(place, {.where_json = where}); };
+  EXPECT_EQ(found(R"({"chroma:document":"dog cat"})"), Ids{"a"});
+  EXPECT_EQ(found(R"({"chroma:document":""})"), Ids{"b"});
+  EXPECT_EQ(found(R"({"chroma:document":{"$ne":"dog cat"}})"), (Ids{"b", "c"}));
+  EXPECT_EQ(found(R"({"chroma:uri":{"$in":["u1","u2"]}})"), (Ids{"a", "c"}));
+  EXPECT_EQ(found(R"({"chroma:document":"dog"})"), Ids{});
+  EXPECT_EQ(found(R"({"$and":[{"chroma:uri":{"$nin":["u2"]}},{"chroma:document":""}]})"), Ids{"b"});
+  EXPECT_EQ(found(R"({"":1})"), Ids{});
+  EXPECT_EQ(found(R"({"#id":"a"})"), Ids{});
+}
+
+TEST_F(Service, FieldsOfASchemaThatAreNotForUsersAreRefused) {
+  const auto create = [&](const std::string& schema) {
+    return refusal(
+        [&] { service_.create_collection({}, {.name = "notes", .schema_json = schema}); });
+  };
+  EXPECT_EQ(create(R"({"defaults":{},"keys":{},"source_attached_function_id":"x"})"),
+            "400 Validation error: schema: Cannot set source_attached_function_id. This field is "
+            "reserved for system use.");
+  EXPECT_TRUE(
+      create(R"({"defaults":{},"keys":{},"source_attached_function_id":5})").starts_with("422 "));
+  EXPECT_TRUE(create(R"({"defaults":{},"keys":{"#document":{"string":{"string_inverted_index":
+                         {"enabled":true,"config":{}}}}}})")
+                  .starts_with("400 Validation error: schema: String inverted index"));
+  EXPECT_EQ(create(R"({"defaults":{},"keys":{},"source_attached_function_id":null})"), "");
 }
 
 }  // namespace

@@ -108,6 +108,16 @@ bool matches_key(const Value* value, const Filter& filter) {
                                 : order <= 0;
 }
 
+// eq or in on one of the record's own texts.
+bool matches_field(const RecordRow& record, const Filter& filter) {
+  const std::optional<std::string> text = filter.field == Filter::Field::id ? record.id
+                                          : filter.field == Filter::Field::document
+                                              ? record.document
+                                              : record.uri;
+  return text && std::find(filter.operands.begin(), filter.operands.end(), Value(*text)) !=
+                     filter.operands.end();
+}
+
 bool matches(const RecordRow& record, const Filter& filter) {
   const auto positive = [&](Op op) {
     Filter copy = filter;
@@ -139,6 +149,7 @@ bool matches(const RecordRow& record, const Filter& filter) {
     default:
       break;
   }
+  if (filter.field != Filter::Field::metadata) return matches_field(record, filter);
   if (!record.metadata) return false;
   const auto found = record.metadata->find(filter.key);
   return matches_key(found == record.metadata->end() ? nullptr : &found->second, filter);
@@ -272,6 +283,7 @@ class Chance {
     RecordRow row;
     row.id = id;
     row.document = document();
+    row.uri = document();
     if (one_in(5)) return row;
     row.metadata.emplace();
     for (std::uint64_t i = below(5); i > 0; --i) row.metadata->insert_or_assign(key(), value());
@@ -285,6 +297,8 @@ class Chance {
       return Filter::combine(one_in(2) ? Op::all_of : Op::any_of, std::move(children));
     }
     const auto op = static_cast<Op>(2 + below(14));
+    const bool compares = op == Op::eq || op == Op::ne || op == Op::in || op == Op::nin;
+    if (compares && one_in(2)) return own_text(op);
     switch (op) {
       case Op::gt:
       case Op::gte:
@@ -322,6 +336,20 @@ class Chance {
       default:
         return Filter::compare(op, key(), scalar());
     }
+  }
+
+  // On the record's id, document or uri.
+  Filter own_text(Op op) {
+    const bool several = op == Op::in || op == Op::nin;
+    std::vector<Value> members;
+    for (std::uint64_t i = several ? 1 + below(4) : 1; i > 0; --i) {
+      members.push_back(one_in(5)   ? scalar()
+                        : one_in(2) ? Value("id" + std::to_string(below(600)))
+                                    : Value(document().value_or("nowhere")));
+    }
+    Filter filter = Filter::one_of(op, key(), std::move(members));
+    filter.field = static_cast<Filter::Field>(1 + below(3));
+    return filter;
   }
 
  private:

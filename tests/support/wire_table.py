@@ -156,6 +156,8 @@ CREATE = [
         (b'{"name":"a\tbc"}', unparsable()), (b'{"name":"a","metadata":{"a":NaN}}', unparsable()),
         (b'{"name":"a","metadata":{"a":1e999}}', unparsable()),
         (b"null", shape("invalid type")), (b'"x"', shape("invalid type")),
+        (b'{"name":"abc-1","name":"abc-2"}', shape("duplicate field `name`")),
+        (b'{"name":"abc-1","schema":null,"schema":null}', shape("duplicate field `schema`")),
     ),
     *create(
         ({}, configured()),
@@ -219,6 +221,16 @@ CREATE = [
         (schema_of("k", "string", "fts_index"), bad(
             "Validation error: schema: Full text search / regular expression index can only be "
             "enabled on #document field: k")),
+        (schema_of("#document", "string", "string_inverted_index"), bad(
+            "Validation error: schema: String inverted index can not be enabled on #document key: "
+            "#document")),
+        *(({"schema": {"defaults": {}, "keys": {"#x": {}}, "source_attached_function_id": value}},
+           bad("Validation error: schema: Cannot set source_attached_function_id. This field is "
+               "reserved for system use.")) for value in ("", "x", NO_UUID)),
+        ({"schema": {"defaults": {}, "keys": {}, "source_attached_function_id": 5}},
+         shape("schema.source_attached_function_id")),
+        ({"schema": {"defaults": {}, "keys": {}, "source_attached_function_id": None}},
+         configured()),
         (schema_of("k", "sparse_vector", "sparse_vector_index"), bad(
             "Failed to reconcile schema: Invalid schema input: Sparse vector indexing is not "
             "enabled in local")),
@@ -281,6 +293,7 @@ COLLECTION = [
         ({"new_name": "{name}"}, ok({})),
         ({"new_name": "ab"}, bad("Validation error: new_name: " + NAME_RULE + "ab")),
         ({"new_name": 5}, shape("new_name")),
+        (b'{"new_name":"abc-1","new_name":"abc-2"}', shape("duplicate field `new_name`")),
         ({"new_name": "{other}"},
          Expected(500, "InternalError", re.compile(".*UNIQUE constraint failed.*")),
          Expected(409, OTHER, "Collection [{other}] already exists"),
@@ -359,7 +372,9 @@ ORDER = [
           ({"new_name": "{new}"},
            Expected(501, OTHER, "Collection forking is unsupported for local chroma"),
            ok(lambda body: body["dimension"] == 2), "vkb can fork")),
-    *rows("POST", "{D}/collections/{id}/search", ({}, shape("missing field `searches`"))),
+    *rows("POST", "{D}/collections/{id}/search",
+          ({}, shape("missing field `searches`")), ({"searches": 5}, shape("searches")),
+          (b'{"searches":[],"searches":[]}', shape("duplicate field `searches`"))),
 ]
 
 SPARSE = {"#type": "sparse_vector", "indices": [1, 2], "values": [1, 2]}
@@ -371,8 +386,16 @@ ADD = rows(
     ({"ids": ["x"], "embeddings": [None]}, shape("embeddings")),
     ({"ids": ["x"], "embeddings": [["x"]]}, shape("embeddings")),
     ({"ids": ["x"], "embeddings": [[None, 1]]}, shape("embeddings")),
-    ({"ids": ["x", "y"], "embeddings": [floats(1, 2), [1, 2]]}, shape("embeddings"),
-     ok({}, 201), "each entry says which it is"),
+    ({"ids": ["x", "y"], "embeddings": [floats(1, 2), [1, 2]]}, shape("embeddings")),
+    ({"ids": ["x", "y"], "embeddings": [[1, 2], floats(1, 2)]}, shape("embeddings")),
+    *((b'{"ids":["x"],"embeddings":[[1,2]],"%s":null,"%s":null}' % (field, field),
+       shape(f"duplicate field `{field.decode()}`"))
+      for field in (b"documents", b"metadatas", b"uris")),
+    (b'{"ids":["x"],"ids":["y"],"embeddings":[[1,2]]}', shape("duplicate field `ids`")),
+    (b'{"ids":["x"],"embeddings":[[1,2]],"embeddings":[[1,2]]}',
+     shape("duplicate field `embeddings`")),
+    (b'{"ids":["x"],"embeddings":[[1,2]],"zz":1,"zz":2}', ok({}, 201)),
+    (b'{"ids":["x"],"embeddings":[[1,2]],"metadatas":[{"a":1,"a":2}]}', ok({}, 201)),
     ({"ids": ["x", "y"], "embeddings": [floats(1, 2), None]}, shape("embeddings")),
     ({"ids": [5], "embeddings": [[1, 2]]}, shape("ids[0]")),
     ({"ids": "a", "embeddings": [[1, 2]]}, shape("ids")),
@@ -401,10 +424,14 @@ ADD = rows(
     (b'{"ids":["n"],"embeddings":[[1e999,1]]}', unparsable()),
     (b'{"ids":["n"],"embeddings":[[1e39,1]]}',
      bad("Validation error: embeddings: Embeddings must not contain NaN or Infinity values")),
-    ({"ids": ["x"], "embeddings": ["AAA"]}, bad(re.compile("Invalid base64 string: .+"))),
-    ({"ids": ["x"], "embeddings": ["!!!!"]}, bad(re.compile("Invalid base64 string: .+"))),
-    ({"ids": ["x"], "embeddings": [floats(1, 2).rstrip("=")]},
-     bad(re.compile("Invalid base64 string: .+"))),
+    *(({"ids": ["x"], "embeddings": [text]}, bad(f"Invalid base64 string: {problem}"))
+      for text, problem in (
+          ("A", "Invalid input length: 1"), ("AAA", "Invalid padding"),
+          (floats(1, 2).rstrip("="), "Invalid padding"), ("AACAPw=", "Invalid padding"),
+          ("!!!!", "Invalid symbol 33, offset 0."), ("====", "Invalid symbol 61, offset 0."),
+          ("A===", "Invalid symbol 61, offset 1."), ("AA==AA==", "Invalid symbol 61, offset 2."),
+          ("AACAPwAAAEB=", "Invalid last symbol 66, offset 10."),
+          ("AACAPx==", "Invalid last symbol 120, offset 5."))),
     ({"ids": ["x"], "embeddings": [floats(1, 2) + "\n"]},
      bad(re.compile("Invalid base64 string: .+"))),
     ({"ids": ["x"], "embeddings": ["AAAA"]}, bad(
@@ -438,6 +465,8 @@ WRITE = [
         ({"ids": ["zz"], "embeddings": [[1, 2]]}, ok({})),
         ({"ids": ["a", "b"], "embeddings": [[5, 5], None]}, ok({})),
         ({"ids": ["a", "b"], "embeddings": [floats(5, 5), None]}, ok({})),
+        ({"ids": ["a", "b", "c"], "embeddings": [None, floats(5, 5), [1, 2]]}, shape("embeddings")),
+        (b'{"ids":["a"],"ids":["a"]}', shape("duplicate field `ids`")),
         ({"ids": ["a", "a"], "documents": ["1", "2"]}, ok({})),
         ({"ids": ["a"], "metadatas": [{"n": None}]}, ok({})),
         ({"ids": ["a"], "metadatas": [{}]}, ok({})),
@@ -472,6 +501,7 @@ WRITE = [
         ({"where_document": {"$contains": ""}}, ok({"deleted": 2})),
         ({"where_document": {"$contains": ""}, "limit": 1}, ok({"deleted": 1})),
         ({"where": {"n": 77}, "limit": -1}, shape("limit")),
+        (b'{"where":{"n":77},"where":{"n":78}}', shape("duplicate field `where`")),
         ({"where": {}}, bad(WHERE)),
         ({"ids": ["a"], "limit": 1}, bad(
             "Validation error: limit, where: limit can only be specified when a where clause is "
@@ -510,6 +540,13 @@ GET = rows(
     ({"include": ["data"]}, shape("include[0]")),
     ({"include": ["documents", "zz"]}, shape("include[1]")),
     ({"include": "documents"}, shape("include")),
+    *(({"include": ["documents", name]}, bad(
+        re.compile("Failed to parse the request body as JSON: include.1.: expected value.*")))
+      for name in (None, 5, 1.5, True, ["documents"], {})),
+    (b'{"limit":1,"limit":2}', shape("duplicate field `limit`")),
+    (b'{"where":null,"where":{"n":2}}', shape("duplicate field `where`")),
+    (b'{"include":[],"include":[]}', shape("duplicate field `include`")),
+    (b'{"where":{"n":1,"n":2},"include":[]}', found("b")),
     ({"ids": ["b", "zz", "a", "a"], "include": []}, found("a", "b")),
     ({"ids": [], "include": []}, found()),
     ({"ids": [""], "include": []}, found()),
@@ -536,6 +573,7 @@ def where_document(*cases: tuple) -> list[Row]:
 
 ASCII = r"RE2's \w, \d, \s and \b know ASCII only"
 TRUNCATED = "the real server cuts a float operand to an integer for integer fields"
+REGEX_ERROR = bad(re.compile("Regex syntax err+or: .+", re.DOTALL))
 INDEXING = (
     "Cannot filter using metadata key '#document' with type 'Str' because indexing is disabled"
 )
@@ -572,7 +610,15 @@ FILTER = [
         ({"$or": [{"#document": {"$not_regex": "."}}, {"n": 1}]}, found("a", "c")),
         ({"#document": "x"}, bad(INDEXING)),
         ({"#id": "a"}, found()), ({"#a": 1}, found()),
-        ({"": 1}, found(), bad(WHERE), "no record can have that key"),
+        ({"#document": 1}, found()), ({"#document": {"$in": ["x"]}}, bad(INDEXING)),
+        ({"": 1}, found()), ({"": {"$ne": 1}}, found("a", "b", "c")), ({"": None}, bad(WHERE)),
+        ({"chroma:document": "dog cat"}, found("a")), ({"chroma:document": "dog"}, found()),
+        ({"chroma:document": {"$ne": "dog cat"}}, found("b", "c")),
+        ({"chroma:document": {"$in": ["dog cat", "Bird é"]}}, found("a", "b")),
+        ({"chroma:document": {"$nin": ["dog cat"]}}, found("b", "c")),
+        ({"chroma:document": {"$contains": "dog"}}, found()), ({"chroma:document": 1}, found()),
+        ({"chroma:document": {"$regex": "dog"}}, bad(WHERE)),
+        ({"chroma:uri": "u1"}, found("a")), ({"chroma:uri": {"$nin": ["u1"]}}, found("b", "c")),
         *((clause, bad(WHERE)) for clause in (
             {}, 5, [], "x", {"n": None}, {"n": {}}, {"n": [1, 2]}, {"n": 1, "s": "x"},
             {"n": {"$eq": None}}, {"n": {"$eq": [1]}}, {"n": {"$zz": 1}}, {"$a": 1}, {"$zz": 1},
@@ -598,7 +644,15 @@ FILTER = [
         ({"$or": [{"$contains": "dog"}, {"$regex": "B"}]}, found("a", "b")),
         ({"$and": []}, found("a", "b", "c")), ({"$or": []}, found()),
         ({"$and": [{"$contains": "d"}]}, found("a", "b")),
-        *(({operator: pattern}, bad(re.compile("Regex syntax err+or: .+", re.DOTALL)))
+        *(({"$regex": pattern}, found(*ids), REGEX_ERROR, "RE2 takes it in another sense")
+          for pattern, ids in (
+              ("[a-z&&[^d]]", "ab"), ("[a-z--d]", "ab"), ("[a~~d]", "ab"), ("[d[x]]", "ab"),
+              (r"\<cat\>", "a"), (r"\b{start}cat", "a"), (r"cat\b{end-half}", "a"),
+              ("o{ 1 }g", "a"))),
+        *(({"$regex": pattern}, REGEX_ERROR)
+          for pattern in (r"\C", r"\Qdog\E", r"\144", r"[\0]", "o{", "o{,1}", "[d[x]", r"[\<]")),
+        ({"$regex": "[[:alpha:]]"}, found("a", "b")), ({"$regex": "o{1}g"}, found("a")),
+        *(({operator: pattern}, REGEX_ERROR)
           for operator, pattern in (
               ("$regex", "("), ("$not_regex", "("), ("$regex", r"(?-u)\xff"), ("$regex", r"(a)\1"),
               ("$regex", "(?=a)"), ("$regex", "[z-a]"), ("$regex", "*"))),
@@ -668,6 +722,8 @@ QUERY = rows(
      bad("Inconsistent dimensions in provided embeddings")),
     *(({**NEAR, "n_results": value}, shape("n_results")) for value in (-1, 2**32, "x", 1.5)),
     ({**NEAR, "include": ["data"]}, shape("include[0]")),
+    (b'{"query_embeddings":[[1,0]],"n_results":1,"n_results":1}',
+     shape("duplicate field `n_results`")),
 )
 EMPTY = [
     *rows("POST", "{E}/query",
