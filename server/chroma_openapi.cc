@@ -86,7 +86,11 @@ struct Bodies {
   std::string_view operation;
   std::string_view request;  // empty: none
   std::string_view response;
+  const char* status = "200";
+  const char* media = "application/json";
 };
+// Of what is in no other line.
+constexpr Bodies kAnyBodies{"", "", "Object"};
 
 constexpr Bodies kBodies[] = {
     {"version", "", "Text"},
@@ -104,7 +108,7 @@ constexpr Bodies kBodies[] = {
     {"get_collection_by_id", "", "Collection"},
     {"get_collection_by_crn", "", "Collection"},
     {"modify_collection", "ModifyCollection", "Object"},
-    {"add", "Records", "Object"},
+    {"add", "Records", "Object", "201"},
     {"update", "Records", "Object"},
     {"upsert", "Records", "Object"},
     {"delete", "Delete", "Deleted"},
@@ -114,11 +118,18 @@ constexpr Bodies kBodies[] = {
     {"search", "Search", "SearchResult"},
     {"indexing_status", "", "IndexingStatus"},
     {"fork", "NewName", "Collection"},
+    {"fork_count", "", "Error", "501"},
+    {"attach_function", "", "Error", "501"},
+    {"detach_function", "", "Error", "501"},
+    {"get_function", "", "Error", "404"},
+    {"docs_redirect", "", "Text", "303", "text/plain"},
+    {"docs", "", "Text", "200", "text/html"},
+    {"metrics", "", "Text", "200", "text/plain"},
+    {"v1", "", "Error", "410"},
 };
 
-Json content(std::string_view schema) {
-  return {{"application/json",
-           {{"schema", {{"$ref", "#/components/schemas/" + std::string(schema)}}}}}};
+Json content(std::string_view schema, const char* media = "application/json") {
+  return {{media, {{"schema", {{"$ref", "#/components/schemas/" + std::string(schema)}}}}}};
 }
 
 Json parameters_of(std::string_view path) {
@@ -146,33 +157,54 @@ void add_query_parameters(Json& parameters, std::string_view operation) {
   }
 }
 
+const Bodies& bodies_of(std::string_view operation) {
+  for (const Bodies& bodies : kBodies) {
+    if (bodies.operation == operation) return bodies;
+  }
+  return kAnyBodies;
+}
+
+// Ids are unique: the few operations that have several routes get several.
+std::string operation_id(const RouteInfo& route) {
+  if (route.path == "/api/v2") return "root";
+  if (route.path == "/healthcheck") return "health";
+  if (route.operation == "v1") return "v1_" + std::string(route.method);
+  return std::string(route.operation);
+}
+
+Json operation_of(const RouteInfo& route, std::string_view path) {
+  const Bodies& bodies = bodies_of(route.operation);
+  Json operation = {{"operationId", operation_id(route)},
+                    {"summary", route.summary},
+                    {"parameters", parameters_of(path)}};
+  add_query_parameters(operation["parameters"], route.operation);
+  if (!bodies.request.empty()) {
+    operation["requestBody"] = {{"required", true}, {"content", content(bodies.request)}};
+  }
+  operation["responses"] = {
+      {bodies.status,
+       {{"description", bodies.response == "Error" ? "not supported" : "done"},
+        {"content", content(bodies.response, bodies.media)}}},
+      {"default", {{"description", "refused"}, {"content", content("Error")}}}};
+  return operation;
+}
+
+// OpenAPI has no parameter for several segments: "{*path}" is a plain one there.
+std::string openapi_path(std::string_view path) {
+  std::string out(path);
+  if (const std::size_t star = out.find("{*"); star != std::string::npos) out.erase(star + 1, 1);
+  return out;
+}
+
 }  // namespace
 
 std::string openapi_json() {
   Json paths = Json::object();
   for (const RouteInfo& route : chroma_routes()) {
-    Json operation = {{"summary", route.summary}, {"parameters", parameters_of(route.path)}};
-    add_query_parameters(operation["parameters"], route.operation);
-    // The few that have two paths: ids are unique.
-    std::string id(route.operation);
-    if (route.path == "/api/v2") id = "root";
-    if (route.path == "/healthcheck") id = "health";
-    operation["operationId"] = id;
-    std::string_view response = "Object";
-    for (const Bodies& bodies : kBodies) {
-      if (bodies.operation != route.operation) continue;
-      response = bodies.response;
-      if (!bodies.request.empty()) {
-        operation["requestBody"] = {{"required", true}, {"content", content(bodies.request)}};
-      }
-    }
-    const char* status = route.operation == "add" ? "201" : "200";
-    operation["responses"] = {
-        {status, {{"description", "done"}, {"content", content(response)}}},
-        {"default", {{"description", "refused"}, {"content", content("Error")}}}};
+    const std::string path = openapi_path(route.path);
     std::string method(route.method);
     for (char& c : method) c = static_cast<char>(c - 'A' + 'a');
-    paths[std::string(route.path)][method] = std::move(operation);
+    paths[path][method] = operation_of(route, path);
   }
   const Json document = {
       {"openapi", "3.1.0"},
@@ -188,6 +220,20 @@ std::string openapi_json() {
           {"basic", {{"type", "http"}, {"scheme", "basic"}}},
           {"token", {{"type", "apiKey"}, {"in", "header"}, {"name", "X-Chroma-Token"}}}}}}}};
   return document.dump();
+}
+
+// Of constants alone: nothing in it needs escaping.
+std::string docs_html() {
+  std::string page =
+      "<!DOCTYPE html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>vkb</title>\n"
+      "<h1>vkb " VKB_VERSION
+      "</h1>\n<p>ChromaDB's v2 REST API. The bodies are described in "
+      "<a href=\"/openapi.json\">/openapi.json</a>, an OpenAPI 3.1 document.</p>\n<table>\n";
+  for (const RouteInfo& route : chroma_routes()) {
+    page += "<tr><td>" + std::string(route.method) + "<td><code>" + openapi_path(route.path) +
+            "</code><td>" + std::string(route.summary) + "\n";
+  }
+  return page + "</table>\n</html>\n";
 }
 
 }  // namespace vkb

@@ -17,6 +17,15 @@ std::optional<int> hex_digit(char c) noexcept {
   return std::nullopt;
 }
 
+// The byte that the '%' at `at` stands for, when two hex digits follow it.
+std::optional<char> escaped_byte(std::string_view text, std::size_t at) noexcept {
+  if (text.size() - at <= 2) return std::nullopt;
+  const std::optional<int> high = hex_digit(text[at + 1]);
+  const std::optional<int> low = hex_digit(text[at + 2]);
+  if (!high || !low) return std::nullopt;
+  return static_cast<char>(*high * 16 + *low);
+}
+
 std::string decode_segment(std::string_view text) {
   std::string segment;
   segment.reserve(text.size());
@@ -25,13 +34,11 @@ std::string decode_segment(std::string_view text) {
       segment += text[i];
       continue;
     }
-    const bool complete = text.size() - i > 2;
-    const auto high = complete ? hex_digit(text[i + 1]) : std::nullopt;
-    const auto low = complete ? hex_digit(text[i + 2]) : std::nullopt;
-    if (!high || !low) {
+    const std::optional<char> byte = escaped_byte(text, i);
+    if (!byte) {
       throw ApiError(400, "Invalid URL: a '%' in the path is not followed by two hex digits");
     }
-    segment += static_cast<char>(*high * 16 + *low);
+    segment += *byte;
     i += 2;
   }
   if (segment.find('\0') != std::string::npos) {
@@ -39,6 +46,17 @@ std::string decode_segment(std::string_view text) {
   }
   if (!is_utf8(segment)) throw ApiError(400, "Invalid URL: the path is not UTF-8");
   return segment;
+}
+
+std::string decode_form(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const std::optional<char> byte = text[i] == '%' ? escaped_byte(text, i) : std::nullopt;
+    out += byte ? *byte : text[i] == '+' ? ' ' : text[i];
+    if (byte) i += 2;
+  }
+  return out;
 }
 
 // "http://host:8000/api" -> "/api". Proxies may ask so.
@@ -76,6 +94,19 @@ HttpTarget parse_target(std::string_view target) {
     if (slash == std::string_view::npos) return result;
     target.remove_prefix(slash + 1);
   }
+}
+
+std::vector<std::pair<std::string, std::string>> parse_query(std::string_view query) {
+  std::vector<std::pair<std::string, std::string>> parameters;
+  while (!query.empty()) {
+    const std::string_view pair = query.substr(0, query.find('&'));
+    query.remove_prefix(std::min(query.size(), pair.size() + 1));
+    if (pair.empty()) continue;
+    const std::size_t equals = std::min(pair.find('='), pair.size());
+    const std::string_view value = pair.substr(std::min(equals + 1, pair.size()));
+    parameters.emplace_back(decode_form(pair.substr(0, equals)), decode_form(value));
+  }
+  return parameters;
 }
 
 Lane lane_of(const HttpRequest& request) noexcept {

@@ -5,6 +5,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "server/api_error.h"
@@ -22,6 +23,10 @@ struct HttpTarget {
 // or "..": they are names to look up, never files. Throws ApiError 400 for a bad escape, a NUL, or
 // what is not UTF-8.
 HttpTarget parse_target(std::string_view target);
+
+// The names and values of a query string, in order, decoded as forms are: '+' is a space, and a '%'
+// without two hex digits is a '%'. What they mean, and whether they are UTF-8, is not looked at.
+std::vector<std::pair<std::string, std::string>> parse_query(std::string_view query);
 
 // Which workers take a request. Writes wait for each other in the store, possibly for seconds, so
 // they have their own; and so has checking hashed passwords, which is slow on purpose, and what

@@ -4,6 +4,7 @@
 #include <openssl/ssl.h>
 
 #include <algorithm>
+#include <array>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -22,6 +23,8 @@
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/core/tcp_stream.hpp>
 
 #include "server/http_session.h"
 #include "server/metrics.h"
@@ -30,12 +33,20 @@
 namespace vkb {
 namespace {
 
+namespace beast = boost::beast;
 namespace net = boost::asio;
 using tcp = net::ip::tcp;
 using Fault = boost::system::error_code;
 
 constexpr std::chrono::milliseconds kAcceptPause{50};  // when the system has no more descriptors
 constexpr int kBacklog = 4096;                         // the system cuts it to what it allows
+
+constexpr std::chrono::milliseconds kTurnAwayTime{1000};
+constexpr std::size_t kMostTurnedAway = 64;  // told so at the same time; more are just closed
+constexpr std::string_view kTurnedAway =
+    "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-type: application/json\r\n"
+    "content-length: 63\r\nretry-after: 1\r\n\r\n"
+    "{\"error\":\"ChromaError\",\"message\":\"too many connections; retry\"}";
 
 std::string error_text(const HttpOptions& options, const std::string& why) {
   return "cannot listen on " + options.host + " port " + std::to_string(options.port) + ": " + why;
@@ -185,7 +196,25 @@ class HttpServer::Implementation {
       return;
     }
     if (state_.options.metrics != nullptr) state_.options.metrics->connection_refused();
-    if (!tls_) turn_away(state_, threads_.front().context, socket.release(), is_ipv6);
+    if (tls_ || turned_away_ >= kMostTurnedAway) return;
+    net::co_spawn(threads_.front().context, turn_away(beast::tcp_stream(std::move(socket))),
+                  net::detached);
+  }
+
+  // Tells the other end that there are too many connections, and closes this one.
+  net::awaitable<void> turn_away(beast::tcp_stream stream) {
+    ++turned_away_;
+    stream.expires_after(kTurnAwayTime);
+    Fault fault;
+    co_await net::async_write(stream, net::buffer(kTurnedAway.data(), kTurnedAway.size()),
+                              net::redirect_error(net::use_awaitable, fault));
+    stream.socket().shutdown(tcp::socket::shutdown_send, fault);
+    std::array<char, 4096> rest;
+    for (int i = 0; i < 16 && !fault; ++i) {  // else the client could lose the answer
+      co_await stream.async_read_some(net::buffer(rest),
+                                      net::redirect_error(net::use_awaitable, fault));
+    }
+    --turned_away_;
   }
 
   // Runs on the first thread.
@@ -206,6 +235,7 @@ class HttpServer::Implementation {
   std::unique_ptr<net::ssl::context> tls_;
   std::deque<IoThread> threads_;  // the first one accepts
   std::optional<tcp::acceptor> acceptor_;
+  std::size_t turned_away_ = 0;  // that still read their 503; of the first thread alone
   tcp::endpoint endpoint_;
   std::mutex mutex_;
   std::condition_variable changed_;

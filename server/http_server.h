@@ -44,7 +44,7 @@ struct HttpOptions {
 
   // May be null; must outlive the server.
   Authenticator* authenticator = nullptr;
-  Metrics* metrics = nullptr;  // answers GET /metrics, too
+  Metrics* metrics = nullptr;
   const AccessLog* access_log = nullptr;
 };
 

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/http_session.h"
 
-#include <algorithm>
-#include <array>
-#include <ctime>
+#include <chrono>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -26,6 +24,7 @@
 
 #include "server/access_log.h"
 #include "server/auth.h"
+#include "server/http_exchange.h"
 #include "server/metrics.h"
 
 namespace vkb {
@@ -42,159 +41,17 @@ constexpr std::size_t kHeadRead = 4096;       // what a read of a head asks for
 constexpr std::size_t kBodyRead = 64 * 1024;  // and of a body
 // A refused client may have sent most of a body already; more than this is not waited for.
 constexpr std::uint64_t kLingerBytes = std::uint64_t{256} << 20;
-constexpr std::chrono::milliseconds kTurnAwayTime{1000};
-constexpr std::size_t kMostTurnedAway = 64;  // told so at the same time; more are just closed
-constexpr std::string_view kTurnedAway =
-    "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-type: application/json\r\n"
-    "content-length: 63\r\nretry-after: 1\r\n\r\n"
-    "{\"error\":\"ChromaError\",\"message\":\"too many connections; retry\"}";
 
-// Counts a request while it is there.
-class InFlight {
- public:
-  explicit InFlight(Metrics* metrics) : metrics_(metrics) {
-    if (metrics_ != nullptr) metrics_->request_began();
-  }
-  ~InFlight() {
-    if (metrics_ != nullptr) metrics_->request_left();
-  }
-  InFlight(const InFlight&) = delete;
-  InFlight& operator=(const InFlight&) = delete;
-
- private:
-  Metrics* metrics_;
-};
-
-// A body for Beast's parser: text that grows with what arrives, not with what was announced.
-struct CollectedBody {
-  struct value_type {  // NOLINT(readability-identifier-naming): Beast's name
-    std::string text;
-    Lease* lease = nullptr;
-  };
-  class reader {  // NOLINT(readability-identifier-naming): Beast's name
-   public:
-    template <bool is_request, class Fields>
-    reader(http::header<is_request, Fields>&, value_type& value) : value_(value) {}
-    void init(const boost::optional<std::uint64_t>&, Fault& fault) { fault = {}; }
-    template <class Buffers>
-    std::size_t put(const Buffers& buffers, Fault& fault) {
-      fault = {};
-      std::size_t size = 0;
-      for (const net::const_buffer part : beast::buffers_range_ref(buffers)) {
-        if (!value_.lease->add(part.size())) {
-          fault = http::error::buffer_overflow;
-          return size;
-        }
-        value_.text.append(static_cast<const char*>(part.data()), part.size());
-        size += part.size();
-      }
-      return size;
-    }
-    void finish(Fault& fault) { fault = {}; }
-
-   private:
-    value_type& value_;
-  };
-};
-using Parser = http::request_parser<CollectedBody>;
+// What the log says of a request that was cut off, beside 408 and 503: nginx's number for it.
+constexpr int kClientLeft = 499;
 
 // The connection has ended, or was not worth keeping: nothing can be answered.
-struct Gone {};
+struct Gone {
+  int status = kClientLeft;  // for the log, of a request that was on its way
+};
 
 // What a connection does after an answer.
 enum class Next { request, linger, end };
-
-// A request and what is remembered of it for the answer and the log.
-struct Exchange {
-  HttpRequest request{};
-  std::string method{};  // as sent
-  std::string target{};  // as sent, without the query
-  std::string origin{};
-  unsigned version = 11;
-  bool keep_alive = false;
-  bool is_complete = false;  // the whole request was read
-  std::chrono::system_clock::time_point time = std::chrono::system_clock::now();
-  double seconds = 0;
-  std::uint64_t bytes_in = 0;
-};
-
-std::string text_of(beast::string_view view) { return {view.data(), view.size()}; }
-
-// "Sun, 06 Nov 1994 08:49:37 GMT"
-std::string http_date() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts = {};
-  gmtime_r(&now, &parts);
-  char text[40];
-  return std::string(text, std::strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &parts));
-}
-
-// The value of a header that may be there once. Throws ApiError 400.
-std::string single(const Parser::value_type& message, http::field name) {
-  if (message.count(name) > 1) {
-    throw ApiError(400, "the header " + text_of(http::to_string(name)) + " is there twice");
-  }
-  return text_of(message[name]);
-}
-
-// Moves a parsed head into the exchange. Throws ApiError 400 for what HTTP forbids, or what two
-// programs could read in two ways.
-void read_head(const Parser::value_type& message, Exchange& exchange) {
-  exchange.method = text_of(message.method_string());
-  const std::string target = text_of(message.target());
-  exchange.target = target.substr(0, target.find('?'));
-  exchange.version = message.version();
-  HttpRequest& request = exchange.request;
-  request.method = message.method() == http::verb::head ? "GET" : exchange.method;
-  exchange.origin = single(message, http::field::origin);
-  const bool has_host = !single(message, http::field::host).empty();
-  if (exchange.version >= 11 && !has_host && message.count(http::field::host) == 0) {
-    throw ApiError(400, "the header Host is missing");
-  }
-  if (message.count(http::field::transfer_encoding) > 0 &&
-      (exchange.version < 11 ||
-       !beast::iequals(single(message, http::field::transfer_encoding), "chunked"))) {
-    throw ApiError(400, "no Transfer-Encoding but chunked is understood");
-  }
-  HttpTarget parsed = parse_target(target);
-  request.path = std::move(parsed.path);
-  request.query = std::move(parsed.query);
-  request.content_type = single(message, http::field::content_type);
-  request.authorization = single(message, http::field::authorization);
-  if (const auto token = message.find("x-chroma-token"); token != message.end()) {
-    request.token = text_of(token->value());
-  }
-}
-
-// The refusal of bytes that are no request; nothing when there is nobody to tell.
-std::optional<ApiError> refusal_of(const Fault& fault) {
-  if (fault == http::error::header_limit) {
-    return ApiError(431, "the request's header is larger than this server takes");
-  }
-  if (fault == http::error::buffer_overflow) {
-    return ApiError(503, "the server holds as many bytes of requests as it may; try again");
-  }
-  if (fault.category() != http::make_error_code(http::error::bad_method).category() ||
-      fault == http::error::end_of_stream || fault == http::error::partial_message) {
-    return std::nullopt;
-  }
-  return ApiError(400, "malformed HTTP request: " + fault.message());
-}
-
-// Runs the handler. Throws nothing.
-HttpResponse answer(const ServerState& state, const HttpRequest& request) {
-  try {
-    const bool wants_metrics = request.path.size() == 1 && request.path[0] == "metrics";
-    if (state.options.metrics != nullptr && wants_metrics && request.method == "GET") {
-      return {.body = state.options.metrics->text(),
-              .content_type = std::string(Metrics::content_type()),
-              .operation = "metrics"};
-    }
-    return state.handler(request);
-  } catch (const std::exception& error) {
-    return refusal(to_api_error(error));
-  }
-}
 
 template <typename Stream>
 class Session final : public Connection, public std::enable_shared_from_this<Session<Stream>> {
@@ -230,16 +87,17 @@ class Session final : public Connection, public std::enable_shared_from_this<Ses
 
   net::awaitable<void> receive(Clock::time_point deadline, std::size_t size);
   net::awaitable<void> wait_for_request();
-  net::awaitable<void> receive_head(Parser& parser);
-  net::awaitable<void> receive_body(Parser& parser, Exchange& exchange);
+  net::awaitable<void> receive_head(RequestParser& parser);
+  net::awaitable<void> receive_body(RequestParser& parser, Exchange& exchange);
   net::awaitable<void> admit(Exchange& exchange);
   template <typename Work>
   net::awaitable<void> run_in(Lane lane, Work work);
-  net::awaitable<HttpResponse> answer_request(Parser& parser, Exchange& exchange);
+  net::awaitable<HttpResponse> answer_request(RequestParser& parser, Exchange& exchange);
   net::awaitable<void> respond(Exchange& exchange, HttpResponse response);
   net::awaitable<Next> serve_one();
   net::awaitable<void> linger();
-  void log(const Exchange& exchange, const HttpResponse& response, std::uint64_t bytes_out);
+  void log(const Exchange& exchange, int status, std::string_view operation,
+           std::uint64_t bytes_out);
 
   ServerState& state_;
   const HttpOptions& options_;
@@ -257,7 +115,8 @@ net::awaitable<void> Session<Stream>::receive(Clock::time_point deadline, std::s
   Fault fault;
   const std::size_t count = co_await stream_.async_read_some(
       buffer_.prepare(size), net::redirect_error(net::use_awaitable, fault));
-  if (fault) throw Gone{};
+  if (fault == beast::error::timeout) throw Gone{.status = 408};
+  if (fault) throw Gone{.status = state_.stopping ? 503 : kClientLeft};
   buffer_.commit(count);
 }
 
@@ -272,7 +131,7 @@ net::awaitable<void> Session<Stream>::wait_for_request() {
 
 // Throws Gone, ApiError.
 template <typename Stream>
-net::awaitable<void> Session<Stream>::receive_head(Parser& parser) {
+net::awaitable<void> Session<Stream>::receive_head(RequestParser& parser) {
   const Clock::time_point deadline = Clock::now() + options_.header_timeout;
   parser.header_limit(options_.max_header_bytes);
   // The real limit is looked at when the path is known. (To Boost 1.74, none is less than any.)
@@ -292,7 +151,7 @@ net::awaitable<void> Session<Stream>::receive_head(Parser& parser) {
 
 // Throws Gone, ApiError.
 template <typename Stream>
-net::awaitable<void> Session<Stream>::receive_body(Parser& parser, Exchange& exchange) {
+net::awaitable<void> Session<Stream>::receive_body(RequestParser& parser, Exchange& exchange) {
   const auto too_large = [&] { return ApiError(413, "the body is too large"); };
   if (parser.content_length().value_or(0) > options_.max_body_bytes) throw too_large();
   const beast::string_view expect = parser.get()[http::field::expect];
@@ -316,6 +175,7 @@ net::awaitable<void> Session<Stream>::receive_body(Parser& parser, Exchange& exc
     if (buffer_.size() == 0) co_await receive(deadline(), kBodyRead);
     Fault fault;
     buffer_.consume(parser.put(buffer_.data(), fault));
+    exchange.bytes_in = body.size();
     if (fault == http::error::need_more) {  // a part of a chunk's head, or of the trailer
       if (buffer_.size() > options_.max_header_bytes) throw ApiError(400, "malformed chunk");
       co_await receive(deadline(), kBodyRead);
@@ -325,7 +185,6 @@ net::awaitable<void> Session<Stream>::receive_body(Parser& parser, Exchange& exc
       throw refusal_of(fault).value_or(ApiError(400, "malformed body"));
     }
   }
-  exchange.bytes_in = body.size();
   exchange.request.body = std::move(body);
 }
 
@@ -373,7 +232,8 @@ net::awaitable<void> Session<Stream>::admit(Exchange& exchange) {
 
 // Everything between a head and its answer. Throws Gone, ApiError.
 template <typename Stream>
-net::awaitable<HttpResponse> Session<Stream>::answer_request(Parser& parser, Exchange& exchange) {
+net::awaitable<HttpResponse> Session<Stream>::answer_request(RequestParser& parser,
+                                                             Exchange& exchange) {
   read_head(parser.get(), exchange);
   const bool is_preflight = exchange.method == "OPTIONS" && !options_.cors.origins.empty();
   if (!is_preflight) co_await admit(exchange);
@@ -383,8 +243,9 @@ net::awaitable<HttpResponse> Session<Stream>::answer_request(Parser& parser, Exc
   if (is_preflight) co_return HttpResponse{.operation = "preflight"};
   HttpResponse response;
   const Clock::time_point began = Clock::now();
-  co_await run_in(lane_of(exchange.request),
-                  [&response, &exchange, this] { response = answer(state_, exchange.request); });
+  co_await run_in(lane_of(exchange.request), [&response, &exchange, this] {
+    response = run_handler(state_.handler, exchange.request);
+  });
   exchange.seconds = std::chrono::duration<double>(Clock::now() - began).count();
   co_return response;
 }
@@ -402,19 +263,11 @@ net::awaitable<void> Session<Stream>::respond(Exchange& exchange, HttpResponse r
   if (response.status >= 400) {
     response.headers.emplace_back("chroma-trace-id", std::string(32, '0'));
   }
-  const std::uint64_t size = response.body.size();
-  http::response<http::string_body> message;
-  message.version(exchange.version);
-  message.result(static_cast<unsigned>(response.status));
-  if (size > 0 && !response.content_type.empty()) {
-    message.set(http::field::content_type, response.content_type);
-  }
-  for (const auto& [name, value] : response.headers) message.insert(name, value);
-  message.set(http::field::date, http_date());
-  message.content_length(size);
-  message.keep_alive(exchange.keep_alive);
-  if (exchange.method != "HEAD") message.body() = std::move(response.body);
-  log(exchange, response, size);
+  const int status = response.status;
+  const std::string_view operation = response.operation;
+  http::response<http::string_body> message = make_message(exchange, std::move(response));
+  const std::uint64_t size = message.body().size();
+  log(exchange, status, operation, size);
   expire_at(Clock::now() + options_.body_timeout +
             std::chrono::milliseconds(size * 1000 / options_.slowest_bytes_per_second));
   Fault fault;
@@ -423,18 +276,18 @@ net::awaitable<void> Session<Stream>::respond(Exchange& exchange, HttpResponse r
 }
 
 template <typename Stream>
-void Session<Stream>::log(const Exchange& exchange, const HttpResponse& response,
+void Session<Stream>::log(const Exchange& exchange, int status, std::string_view operation,
                           std::uint64_t bytes_out) {
   if (options_.metrics != nullptr) {
-    options_.metrics->count_answer(response.operation, response.status, exchange.seconds);
+    options_.metrics->count_answer(operation, status, exchange.seconds);
   }
   if (options_.access_log == nullptr) return;
   options_.access_log->write({.time = exchange.time,
                               .remote = remote_,
                               .method = exchange.method,
                               .path = exchange.target,
-                              .status = response.status,
-                              .operation = response.operation,
+                              .status = status,
+                              .operation = operation,
                               .milliseconds = exchange.seconds * 1000,
                               .bytes_in = exchange.bytes_in,
                               .bytes_out = bytes_out,
@@ -445,12 +298,12 @@ void Session<Stream>::log(const Exchange& exchange, const HttpResponse& response
 template <typename Stream>
 net::awaitable<Next> Session<Stream>::serve_one() {
   co_await wait_for_request();
-  const InFlight counted(options_.metrics);
+  const RequestInFlight counted(options_.metrics);
   Exchange exchange;
   std::optional<HttpResponse> response;
   {
     Lease lease(state_.budget);
-    Parser parser;
+    RequestParser parser;
     parser.get().body().lease = &lease;
     try {
       co_await receive_head(parser);
@@ -458,6 +311,9 @@ net::awaitable<Next> Session<Stream>::serve_one() {
       response = co_await answer_request(parser, exchange);
     } catch (const ApiError& error) {
       response = error.status() == 413 ? body_too_large(exchange.request) : refusal(error);
+    } catch (const Gone& gone) {
+      if (!exchange.method.empty()) log(exchange, gone.status, "cut_off", 0);
+      throw;
     }
     std::string().swap(exchange.request.body);
   }
@@ -507,21 +363,6 @@ net::awaitable<void> Session<Stream>::run() {
   connections_.erase(this);
 }
 
-net::awaitable<void> send_away(ServerState& state, beast::tcp_stream stream) {
-  ++state.turned_away;
-  stream.expires_after(kTurnAwayTime);
-  Fault fault;
-  co_await net::async_write(stream, net::buffer(kTurnedAway.data(), kTurnedAway.size()),
-                            net::redirect_error(net::use_awaitable, fault));
-  stream.socket().shutdown(tcp::socket::shutdown_send, fault);
-  std::array<char, 4096> rest;
-  for (int i = 0; i < 16 && !fault; ++i) {  // else the client could lose the answer
-    co_await stream.async_read_some(net::buffer(rest),
-                                    net::redirect_error(net::use_awaitable, fault));
-  }
-  --state.turned_away;
-}
-
 template <typename Stream, typename... Arguments>
 void spawn(net::io_context& context, Arguments&&... arguments) {
   const auto session = std::make_shared<Session<Stream>>(std::forward<Arguments>(arguments)...);
@@ -540,12 +381,6 @@ void serve_connection(ServerState& state, net::io_context& context, net::ssl::co
     spawn<beast::ssl_stream<beast::tcp_stream>>(context, state, connections, std::move(socket),
                                                 *tls);
   }
-}
-
-void turn_away(ServerState& state, net::io_context& context, int fd, bool is_ipv6) {
-  beast::tcp_stream stream(tcp::socket(context, is_ipv6 ? tcp::v6() : tcp::v4(), fd));
-  if (state.turned_away >= kMostTurnedAway) return;
-  net::co_spawn(context, send_away(state, std::move(stream)), net::detached);
 }
 
 }  // namespace vkb

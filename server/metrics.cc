@@ -25,6 +25,8 @@ using prometheus::Gauge;
 using prometheus::Histogram;
 using prometheus::MetricFamily;
 
+constexpr std::size_t kLongestLabel = 128;
+
 // Seconds. Close enough to each other that quantiles from 0.2 ms to 10 s can be read.
 const Histogram::BucketBoundaries& buckets() {
   static const Histogram::BucketBoundaries boundaries{
@@ -60,6 +62,16 @@ double open_files() {
   return std::max(count - 3, 0.0);  // ".", "..", and the directory itself
 }
 
+// FNV-1a.
+std::string digest_of(const std::string& text) {
+  std::uint64_t hash = 0xcbf29ce484222325U;
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
+  std::string digits(16, '0');
+  for (std::size_t i = digits.size(); i-- > 0; hash >>= 4U)
+    digits[i] = "0123456789abcdef"[hash & 15U];
+  return digits;
+}
+
 std::vector<MetricFamily> store_families(const StoreGauges& gauges) {
   using Of = StoreGauges::OfCollection;
   struct Column {
@@ -79,8 +91,11 @@ std::vector<MetricFamily> store_families(const StoreGauges& gauges) {
   for (const Column& column : kColumns) {
     MetricFamily family = gauge_family(column.name, column.help);
     for (const Of& each : gauges.collections) {
+      if (family.metric.size() == StoreGauges::kMostCollections) break;
       add_value(family, static_cast<double>(each.*column.value),
-                {{"tenant", each.tenant}, {"database", each.database}, {"collection", each.name}});
+                {{"tenant", label_of(each.tenant)},
+                 {"database", label_of(each.database)},
+                 {"collection", label_of(each.name)}});
     }
     families.push_back(std::move(family));
   }
@@ -93,6 +108,17 @@ std::vector<MetricFamily> store_families(const StoreGauges& gauges) {
 }
 
 }  // namespace
+
+std::string label_of(const std::string& name) {
+  if (name.size() <= kLongestLabel) return name;
+  const std::string digest = "~" + digest_of(name);
+  std::size_t size = kLongestLabel - digest.size();
+  const auto is_continuation = [](char c) {
+    return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U;
+  };
+  while (size > 0 && is_continuation(name[size])) --size;
+  return name.substr(0, size) + digest;
+}
 
 class Metrics::Implementation {
  public:

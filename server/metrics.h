@@ -22,11 +22,17 @@ struct StoreGauges {
     std::uint64_t segments = 0;
     std::uint64_t bytes = 0;
   };
-  std::vector<OfCollection> collections{};  // maybe not all
+  // Of any number: the first kMostCollections are shown.
+  static constexpr std::size_t kMostCollections = 1000;
+  std::vector<OfCollection> collections{};
   std::uint64_t collection_count = 0;
   std::uint64_t database_bytes = 0;
   std::uint64_t segment_bytes = 0;
 };
+
+// A name as the value of a label: a long one is cut to 128 bytes of UTF-8, of which the end is a
+// digest of the whole, so that different names stay different.
+std::string label_of(const std::string& name);
 
 // Counts requests, and says what it counted in the text format of Prometheus. The names are in
 // docs/operations/serve.md. Thread safety: all methods.
@@ -56,6 +62,22 @@ class Metrics {
  private:
   class Implementation;
   std::unique_ptr<Implementation> implementation_;
+};
+
+// Counts a request as in flight while it is there. `metrics` may be null.
+class RequestInFlight {
+ public:
+  explicit RequestInFlight(Metrics* metrics) : metrics_(metrics) {
+    if (metrics_ != nullptr) metrics_->request_began();
+  }
+  ~RequestInFlight() {
+    if (metrics_ != nullptr) metrics_->request_left();
+  }
+  RequestInFlight(const RequestInFlight&) = delete;
+  RequestInFlight& operator=(const RequestInFlight&) = delete;
+
+ private:
+  Metrics* metrics_;
 };
 
 }  // namespace vkb

@@ -13,12 +13,12 @@
 #include "server/chroma_service.h"
 #include "server/http_server.h"
 #include "server/metrics.h"
+#include "server/store_health.h"
 #include "tools/serve.h"
 
 namespace vkb {
 namespace {
 
-constexpr std::size_t kMostCollections = 1000;  // shown by name in /metrics
 // Larger blocks go back to the system as soon as a request is done, so that what a few large bodies
 // took does not stay.
 constexpr int kLargeBlock = 1 << 20;
@@ -62,7 +62,7 @@ StoreGauges collect_gauges(const Store& store) {
   const std::vector<Collection> collections = store.all_collections();
   gauges.collection_count = collections.size();
   for (const Collection& collection : collections) {
-    if (gauges.collections.size() == kMostCollections) break;
+    if (gauges.collections.size() == StoreGauges::kMostCollections) break;
     try {
       const CollectionInfo of = collection.info();
       StoreGauges::OfCollection each{.tenant = of.tenant,
@@ -159,11 +159,16 @@ int run_serve(Context& context, const ServeFlags& given) {
   options.cors.authorization = authenticator != nullptr;
   options.metrics = &metrics;
   options.access_log = access_log.get();
-  HttpServer server(options, make_chroma_handler(service));
+  StoreHealth health(service.store().directory());
+  HttpServer server(options,
+                    make_chroma_handler(service, {.metrics = &metrics, .health = &health}));
   if (!authenticator && !server.is_loopback()) {
     context.note("vkb: warning: whoever reaches " + server.address() +
                  " may read and change everything: set VKB_AUTH_TOKEN, --auth-token-file or "
                  "--auth-basic-file");
+  }
+  if (const std::string damage = health.damage(); !damage.empty()) {
+    context.note(safe_message("vkb: warning: " + damage));
   }
   serve(context, server, signals, service.store().directory());
   return context.stopped("what was acknowledged is stored; `vkb serve` goes on with it");

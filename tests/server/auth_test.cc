@@ -3,8 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <fstream>
-
 #include "storage/error.h"
 #include "tests/server/http_client.h"
 #include "tests/support/temp_directory.h"
@@ -38,11 +36,7 @@ HttpRequest basic(const std::string& login) { return {.authorization = "Basic " 
 
 class AuthTest : public ::testing::Test {
  protected:
-  std::string file(const std::string& text) {
-    const std::string name = directory_.file("secrets");
-    std::ofstream(name) << text;
-    return name;
-  }
+  std::string file(const std::string& text) { return directory_.write("secrets", text); }
   std::string error_of(void (Authenticator::*read)(const std::string&), const std::string& text) {
     Authenticator authenticator;
     try {

@@ -44,6 +44,20 @@ TEST(HttpTargetTest, BadEscapesNulsAndBadUtf8AreRefused) {
   EXPECT_EQ(parse_target("/%F0%9F%99%82").path, (Path{"\U0001F642"}));
 }
 
+using Parameters = std::vector<std::pair<std::string, std::string>>;
+
+TEST(QueryTest, NamesAndValuesAreDecodedAsForms) {
+  EXPECT_EQ(parse_query("limit=%31&li%6Dit=2"), (Parameters{{"limit", "1"}, {"limit", "2"}}));
+  EXPECT_EQ(parse_query("a=1+2&b=%2B&c=x=y"), (Parameters{{"a", "1 2"}, {"b", "+"}, {"c", "x=y"}}));
+  EXPECT_EQ(parse_query("&&a&=b&"), (Parameters{{"a", ""}, {"", "b"}}));
+  EXPECT_EQ(parse_query(""), Parameters{});
+}
+
+TEST(QueryTest, WhatIsNoEscapeStays) {
+  EXPECT_EQ(parse_query("a=%zz&b=%&c=%4"), (Parameters{{"a", "%zz"}, {"b", "%"}, {"c", "%4"}}));
+  EXPECT_EQ(parse_query("a=%ff")[0].second, "\xFF");
+}
+
 Lane lane(const char* method, const char* target) {
   return lane_of({.method = method, .path = parse_target(target).path});
 }

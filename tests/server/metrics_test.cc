@@ -3,7 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -78,22 +77,50 @@ TEST(MetricsTest, StoreGaugesAreReadForEachText) {
   EXPECT_TRUE(has(metrics.text(), "vkb_store_readable 0"));
 }
 
-TEST(MetricsTest, TheServerCountsAndAnswersThem) {
+TEST(MetricsTest, LongNamesAreCutAndStayDifferent) {
+  EXPECT_EQ(label_of(std::string(128, 'a')), std::string(128, 'a'));
+  const std::string one = label_of(std::string(5000, 'a') + "1");
+  EXPECT_EQ(one.size(), 128U);
+  EXPECT_NE(one, label_of(std::string(5000, 'a') + "2"));
+  EXPECT_EQ(one, label_of(std::string(5000, 'a') + "1"));
+  std::string wide;
+  for (int i = 0; i < 50; ++i) wide += "\U0001F642";  // 4 bytes, so that 111 is inside of one
+  EXPECT_EQ(label_of(wide).substr(0, 109), wide.substr(0, 108) + "~");
+  EXPECT_EQ(label_of(wide).size(), 125U);
+}
+
+TEST(MetricsTest, AStoreOfManyCollectionsHasABoundedText) {
+  StoreGauges many;
+  for (int i = 0; i < 1200; ++i) {
+    many.collections.push_back({.tenant = std::string(100'000, 't'), .name = std::to_string(i)});
+  }
+  const Metrics metrics({}, [&many] { return many; });
+  const std::string text = metrics.text();
+  EXPECT_LT(text.size(), 2'000'000U);
+  std::size_t shown = 0;
+  for (std::size_t at = 0; (at = text.find("\nvkb_collection_records{", at)) != std::string::npos;
+       ++at) {
+    ++shown;
+  }
+  EXPECT_EQ(shown, StoreGauges::kMostCollections);
+}
+
+TEST(MetricsTest, TheServerCountsWhatItAnswers) {
   Metrics metrics({}, gauges);
   HttpOptions options;
   options.metrics = &metrics;
-  RunningServer server(options, echo);
+  RunningServer server(options, [&metrics](const HttpRequest& request) {
+    return request.path[0] == "metrics" ? HttpResponse{.body = metrics.text()} : echo(request);
+  });
   RawClient client(server.port());
   EXPECT_EQ(client.ask(get_request("/a")).status, 200);
   EXPECT_EQ(client.ask(get_request("/%zz")).status, 400);
   EXPECT_TRUE(client.is_closed());
   RawClient scraper(server.port());
   const Reply reply = scraper.ask(get_request("/metrics"));
-  EXPECT_EQ(reply.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
   EXPECT_TRUE(has(reply.body, "vkb_requests_total{operation=\"echo\",status=\"200\"} 1"));
   EXPECT_TRUE(has(reply.body, "vkb_requests_total{operation=\"refused\",status=\"400\"} 1"));
   EXPECT_TRUE(has(reply.body, "vkb_requests_in_flight 1"));  // the scrape
-  EXPECT_EQ(scraper.ask(post_request("/metrics", "")).body, "POST [metrics] ?  ");
 }
 
 TEST(AccessLogTest, ALineIsOneJsonObjectWhateverIsInIt) {
@@ -114,32 +141,102 @@ TEST(AccessLogTest, ALineIsOneJsonObjectWhateverIsInIt) {
             R"("bytes_in":1,"bytes_out":2,"user":"ann"})");
 }
 
-TEST(AccessLogTest, EveryRequestHasItsLineAndNoSecrets) {
-  const TempDirectory directory;
-  const AccessLog log(directory.file("access.log"));
-  HttpOptions options;
-  options.access_log = &log;
+// A server with an access log.
+class AccessLogServerTest : public ::testing::Test {
+ protected:
+  AccessLogServerTest() { options_.access_log = &log_; }
+  std::string text() const { return read_whole_file(directory_.file("access.log")); }
+  std::vector<nlohmann::json> lines() const {
+    std::vector<nlohmann::json> parsed;
+    std::istringstream all(text());
+    for (std::string line; std::getline(all, line);) parsed.push_back(nlohmann::json::parse(line));
+    return parsed;
+  }
+  TempDirectory directory_;
+  AccessLog log_{directory_.file("access.log")};
+  HttpOptions options_;
+};
+
+TEST_F(AccessLogServerTest, EveryRequestHasItsLineAndNoSecrets) {
   {
-    RunningServer server(options, echo);
+    RunningServer server(options_, echo);
     RawClient client(server.port());
     client.ask(post_request("/a%20b?token=secret", "secret", "X-Chroma-Token: secret\r\n"));
     client.ask("BAD\r\n\r\n");
   }
-  std::ifstream file(directory.file("access.log"));
-  std::stringstream text;
-  text << file.rdbuf();
-  EXPECT_EQ(text.str().find("secret"), std::string::npos);
-  std::string line;
-  ASSERT_TRUE(std::getline(text, line));
-  const auto first = nlohmann::json::parse(line);
-  EXPECT_EQ(first["path"], "/a%20b");
-  EXPECT_EQ(first["status"], 200);
-  EXPECT_EQ(first["bytes_in"], 6);
-  EXPECT_EQ(first["operation"], "echo");
-  ASSERT_TRUE(std::getline(text, line));
-  EXPECT_EQ(nlohmann::json::parse(line)["status"], 400);
-  EXPECT_FALSE(std::getline(text, line));
-  EXPECT_THROW(AccessLog(directory.path()), Error);
+  EXPECT_EQ(text().find("secret"), std::string::npos);
+  const std::vector<nlohmann::json> found = lines();
+  ASSERT_EQ(found.size(), 2U);
+  EXPECT_EQ(found[0]["path"], "/a%20b");
+  EXPECT_EQ(found[0]["status"], 200);
+  EXPECT_EQ(found[0]["bytes_in"], 6);
+  EXPECT_EQ(found[0]["operation"], "echo");
+  EXPECT_EQ(found[1]["status"], 400);
+  EXPECT_THROW(AccessLog(directory_.path()), Error);
+}
+
+TEST_F(AccessLogServerTest, WhatWasNotSentIsNotCounted) {
+  {
+    RunningServer server(options_, echo);
+    RawClient client(server.port());
+    client.send("HEAD /a HTTP/1.1\r\nHost: x\r\n\r\n" + get_request("/a"));
+    EXPECT_EQ(client.receive(true).header("content-length"), "11");
+    EXPECT_EQ(client.receive().body.size(), 11U);
+  }
+  const std::vector<nlohmann::json> found = lines();
+  ASSERT_EQ(found.size(), 2U);
+  EXPECT_EQ(found[0]["method"], "HEAD");
+  EXPECT_EQ(found[0]["bytes_out"], 0);
+  EXPECT_EQ(found[1]["bytes_out"], 11);
+}
+
+constexpr const char* kUnfinished = "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n123";
+
+TEST_F(AccessLogServerTest, ABodyThatDoesNotComeHasALine) {
+  options_.body_timeout = std::chrono::milliseconds(100);
+  {
+    RunningServer server(options_, echo);
+    RawClient client(server.port());
+    client.send(kUnfinished);
+    EXPECT_TRUE(client.is_closed());
+  }
+  const std::vector<nlohmann::json> found = lines();
+  ASSERT_EQ(found.size(), 1U);
+  EXPECT_EQ(found[0]["status"], 408);
+  EXPECT_EQ(found[0]["operation"], "cut_off");
+  EXPECT_EQ(found[0]["path"], "/a");
+  EXPECT_EQ(found[0]["bytes_in"], 3);
+  EXPECT_EQ(found[0]["bytes_out"], 0);
+}
+
+TEST_F(AccessLogServerTest, AClientThatLeavesInItsBodyHasALine) {
+  {
+    RunningServer server(options_, echo);
+    RawClient client(server.port());
+    client.send(kUnfinished);
+    client.finish_sending();
+    EXPECT_TRUE(client.is_closed());
+    RawClient silent(server.port());  // began none
+    silent.send("GET /b HTT");
+    silent.finish_sending();
+    EXPECT_TRUE(silent.is_closed());
+  }
+  const std::vector<nlohmann::json> found = lines();
+  ASSERT_EQ(found.size(), 1U);
+  EXPECT_EQ(found[0]["status"], 499);
+  EXPECT_EQ(found[0]["bytes_in"], 3);
+}
+
+TEST_F(AccessLogServerTest, ARequestThatAStopCutsOffHasALine) {
+  options_.stop_timeout = std::chrono::milliseconds(50);
+  RunningServer server(options_, echo);
+  RawClient client(server.port());
+  const std::string request = post_request("/a", "0123456789", "Expect: 100-continue\r\n");
+  EXPECT_EQ(client.ask(request.substr(0, request.size() - 10)).status, 100);  // in progress
+  server.stop();
+  const std::vector<nlohmann::json> found = lines();
+  ASSERT_EQ(found.size(), 1U);
+  EXPECT_EQ(found[0]["status"], 503);
 }
 
 }  // namespace

@@ -283,6 +283,34 @@ def test_listening_for_everybody_without_passwords_is_warned_of(serve):
         assert "warning" not in server.process.stderr.read()
 
 
+def test_a_damaged_store_is_served_and_said_to_be_damaged(vkb, serve, store_dir):
+    with serve() as server:
+        path = server.collection("notes")
+        assert server.ask("GET", "/healthcheck")[0] == 200
+        batch = {"ids": ["a"], "embeddings": [[1.0, 0.0]]}
+        assert server.ask("POST", f"{path}/add", batch)[0] == 201
+        sound = server.collection("sound")
+        server.stop()
+        assert "damaged" not in server.process.stderr.read()
+    vkb("compact", "--path", store_dir, "--collection", "notes")
+    [segment] = (store_dir / "segments").iterdir()
+    with segment.open("r+b") as file:
+        file.truncate(100)
+    with serve() as server:
+        assert server.line.startswith("vkb: serving ")
+        for route in ["/healthcheck", "/api/v2/healthcheck"]:
+            status, answer = server.ask("GET", route)
+            assert status == 503
+            assert segment.name in answer["message"]
+            assert "`vkb check`" in answer["message"]
+        assert server.ask("GET", f"{sound}/count") == (200, 0)  # the others are there
+        server.stop()
+        [warning, _] = server.process.stderr.read().splitlines()
+        assert warning.startswith("vkb: warning: the store is damaged")
+        assert segment.name in warning and "`vkb check`" in warning
+    assert vkb("check", "--path", store_dir, check=False).returncode == 1
+
+
 def test_mistakes_are_told_before_anything_is_served(vkb, serve, store_dir):
     with serve() as server:
         done = vkb("serve", "--path", store_dir, "--port", server.port, check=False)

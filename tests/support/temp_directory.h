@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <string>
 
+#include "tests/support/test_data.h"
+
 namespace vkb {
 
 // An empty directory of its own for a test, removed with everything in it by the destructor.
@@ -27,6 +29,11 @@ class TempDirectory {
 
   const std::string& path() const noexcept { return path_; }
   std::string file(const std::string& name) const { return path_ + "/" + name; }
+  // Makes a file; returns its path.
+  std::string write(const std::string& name, const std::string& bytes) const {
+    write_whole_file(file(name), bytes);
+    return file(name);
+  }
 
  private:
   std::string path_;

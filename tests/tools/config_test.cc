@@ -3,8 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <fstream>
-
 #include "storage/error.h"
 #include "tests/support/temp_directory.h"
 
@@ -13,11 +11,7 @@ namespace {
 
 class ConfigTest : public ::testing::Test {
  protected:
-  std::string write(const std::string& text) {
-    const std::string file = directory_.file("vkb.yaml");
-    std::ofstream(file) << text;
-    return file;
-  }
+  std::string write(const std::string& text) { return directory_.write("vkb.yaml", text); }
   std::string error_of(const std::string& text) {
     try {
       load_config(write(text));

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <bit>
-#include <fstream>
 #include <limits>
 #include <random>
 
@@ -120,9 +119,8 @@ TEST(Jsonl, WritesWhatItReads) {
 
 TEST(LineReader, GivesEachLineWithItsNumber) {
   TempDirectory directory;
-  const std::string file = directory.file("lines");
   const std::string large(1 << 20, 'x');
-  std::ofstream(file) << "one\r\n\n" << large << "\nlast";
+  const std::string file = directory.write("lines", "one\r\n\n" + large + "\nlast");
   LineReader reader(file);
   std::string line;
   ASSERT_TRUE(reader.next(line));

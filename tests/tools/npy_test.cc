@@ -5,7 +5,6 @@
 
 #include <cmath>
 #include <cstring>
-#include <fstream>
 
 #include "storage/error.h"
 #include "tests/support/temp_directory.h"
@@ -38,11 +37,7 @@ std::string bytes_of(std::initializer_list<Number> numbers) {
 
 class NpyTest : public ::testing::Test {
  protected:
-  std::string write(const std::string& bytes) {
-    const std::string file = directory_.file("a.npy");
-    std::ofstream(file, std::ios::binary) << bytes;
-    return file;
-  }
+  std::string write(const std::string& bytes) { return directory_.write("a.npy", bytes); }
   std::string error_of(const std::string& bytes) {
     try {
       read_npy_floats(write(bytes));
