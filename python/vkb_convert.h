@@ -21,8 +21,8 @@ std::optional<std::string> to_optional_text(nanobind::handle object, const char*
 // A list of str, or None.
 std::optional<std::vector<std::string>> to_optional_texts(nanobind::handle list, const char* what);
 
-// A dict of str to None, bool, int, float, str, or lists of one of the last four. An int beyond 64
-// bits becomes a float, as in JSON.
+// A dict of str to None, bool, int, float, str, or lists of one of the last four. ApiError 400 for
+// NaN and infinity. An int beyond 64 bits becomes a float, as in JSON.
 Metadata to_metadata(nanobind::handle dict);
 std::optional<Metadata> to_optional_metadata(nanobind::handle dict);
 

@@ -12,9 +12,9 @@
 #include <string>
 #include <utility>
 
+#include "python/vkb_convert.h"
 #include "server/api_error.h"
 #include "server/chroma_service.h"
-#include "python/vkb_convert.h"
 
 namespace nb = nanobind;
 

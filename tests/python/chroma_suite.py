@@ -11,7 +11,7 @@ process. Not part of `make test`: it needs what Chroma's tests need, and some mi
         $T/test_api.py $T/property/test_embeddings.py …
 
 With CHROMA_RUST_BINDINGS_TEST_ONLY the tests run over the fixtures rust_sqlite_ephemeral and
-rust_sqlite_persistent, which are Chroma's own store in the process; here they are replaced. Chroma's
+rust_sqlite_persistent, which are Chroma's own store in the process; here they are replaced. Its
 default embedding function, which downloads a model, becomes one that hashes. VKB_MAX_EXAMPLES caps
 the examples that Hypothesis tries.
 """

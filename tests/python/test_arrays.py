@@ -100,7 +100,7 @@ def test_lengths_that_differ(notes: Any):
 def test_numbers_that_are_not_finite(notes: Any, bad: float):
     from vkb.errors import InvalidArgumentError
 
-    with pytest.raises(InvalidArgumentError, match="NaN or Infinity"):
+    with pytest.raises(InvalidArgumentError, match="of record 0, id 'a': .* NaN or infinity"):
         notes.add(ids=["a"], embeddings=np.array([[0.0, bad]]))
 
 

@@ -3,17 +3,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import math
+import os
+import pathlib
 import pickle
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from typing import Any
 
-import chromadb.errors
+import chromadb
+import numpy as np
 import pytest
 
 import vkb
+from support import chroma
 from vkb import errors
+from vkb.server_api import Batch
 
 
 def test_all_names_of_chroma_are_there():
@@ -76,12 +85,122 @@ def test_a_closed_client(client: Any, notes: Any):
 
 def test_reset_is_refused_unless_allowed(tmp_path: Any):
     with vkb.PersistentClient(tmp_path) as client:
-        with pytest.raises(errors.ChromaError, match="[Rr]eset"):
+        with pytest.raises(errors.AuthorizationError, match="Reset is disabled by config"):
             client.reset()
         with pytest.raises(ValueError, match="different settings"):
             vkb.PersistentClient(tmp_path, vkb.Settings(allow_reset=True))
     with vkb.PersistentClient(tmp_path, vkb.Settings(allow_reset=True)) as client:
         assert client.reset()
+
+
+def test_reset_is_refused_in_the_same_way_under_chromadb(tmp_path: Any):
+    settings = chromadb.Settings(is_persistent=True, persist_directory=str(tmp_path))
+    own = chromadb.PersistentClient(tmp_path / "own")
+    settings.chroma_api_impl = "vkb.chroma.EmbeddedAPI"
+    for client in (own, chromadb.Client(settings)):
+        with pytest.raises(chromadb.errors.AuthorizationError, match="Reset is disabled by config"):
+            client.reset()
+
+
+@pytest.mark.parametrize("package", [vkb, chromadb])
+def test_a_path_that_holds_no_store(tmp_path: pathlib.Path, package: Any):
+    """The exception is the one of Chroma's own PersistentClient."""
+    file = tmp_path / "file"
+    file.write_text("not a store")
+    for path, message in (
+        (file, f"{file} is a file; a store is a directory: give another path"),
+        (file / "a" / "b", f"{file}/a/b cannot be made: {file} is a file; a store is a directory"),
+    ):
+        settings = package.Settings(is_persistent=True, persist_directory=str(path))
+        if package is chromadb:
+            settings.chroma_api_impl = "vkb.chroma.EmbeddedAPI"
+        with pytest.raises(chromadb.errors.InternalError) as caught:
+            package.Client(settings)
+        assert message in str(caught.value)
+        assert isinstance(caught.value, errors.InternalError)
+    assert file.read_text() == "not a store"
+
+
+@pytest.fixture
+def read_only() -> Iterator[pathlib.Path]:
+    """A store that this user may read and not write; root becomes nobody meanwhile."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = pathlib.Path(name) / "store"
+        with vkb.PersistentClient(directory) as client:
+            client.create_collection("notes", embedding_function=None)
+        (directory.parent / "empty").mkdir()
+        everything = (*directory.parent.rglob("*"), directory.parent)
+        for each in everything:
+            each.chmod(0o555 if each.is_dir() else 0o444)
+        is_root = os.geteuid() == 0
+        try:
+            if is_root:
+                os.seteuid(65534)
+            yield directory
+        finally:
+            if is_root:
+                os.seteuid(0)
+            for each in everything:
+                each.chmod(0o755)
+
+
+def test_a_path_that_is_not_writable(read_only: pathlib.Path):
+    """A store that is there can be read; a new one cannot be made."""
+    with vkb.PersistentClient(read_only) as client:
+        assert client.get_collection("notes", embedding_function=None).count() == 0
+        with pytest.raises(errors.InternalError, match=f"{read_only}/.*: Permission denied"):
+            client.create_collection("more", embedding_function=None)
+    empty = read_only.parent / "empty"
+    for path in (empty, empty / "a" / "b"):
+        with pytest.raises(errors.InternalError) as caught:
+            vkb.PersistentClient(path)
+        assert f"{empty} is not writable for user {os.geteuid()}" in str(caught.value)
+
+
+BAD_RECORDS = {
+    "document": ({"documents": ["a", "b\ud800"]}, "the document of record 1, id 'y'"),
+    "uri": ({"uris": ["a", "b\ud800"]}, "the uri of record 1, id 'y'"),
+    "value": ({"metadatas": [None, {"k": "\ud800"}]}, "value under metadata key 'k' of record 1"),
+    "list": ({"metadatas": [None, {"k": ["a", "\ud800"]}]}, "metadata key 'k' of record 1, id 'y'"),
+    "key": ({"metadatas": [None, {"\ud800": 1}]}, "the metadata key '.ud800' of record 1, id 'y'"),
+    "id": ({"ids": ["x", "y\ud800"]}, "the id of record 1, id 'y.ud800'"),
+    "nan": (
+        {"metadatas": [{"k": 1}, {"k": math.nan}]},
+        "key 'k' of record 1, id 'y': .* found nan",
+    ),
+    "inf": ({"metadatas": [None, {"k": [1.0, -math.inf]}]}, "record 1, id 'y': .* found -inf"),
+    "vector": ({"embeddings": [[1, 2], [1, math.nan]]}, "the embedding of record 1, id 'y': .*NaN"),
+    "large": ({"embeddings": np.array([[1, 2], [1e39, 1]])}, "the embedding of record 1, id 'y'"),
+    "rows": ({"embeddings": [np.zeros(2), np.array([math.inf, 1])]}, "embedding of record 1, id"),
+}
+
+
+@pytest.mark.parametrize("operation", ["add", "upsert", "update"])
+@pytest.mark.parametrize("case", BAD_RECORDS)
+@pytest.mark.parametrize("where", ["embedded", "http"])
+def test_a_refusal_names_the_record(
+    where: str, case: str, operation: str, notes: Any, vkb_server: chroma.ChromaServer
+):
+    """Chroma in the process drops such metadata silently; its server refuses it."""
+    columns, message = BAD_RECORDS[case]
+    is_text = case in ("document", "uri", "value", "list", "key", "id")
+    kind = UnicodeEncodeError if is_text else errors.InvalidArgumentError
+    with contextlib.ExitStack() as stack:
+        if where == "http":
+            client = stack.enter_context(vkb.HttpClient("127.0.0.1", vkb_server.port))
+            notes = client.get_or_create_collection("refused", embedding_function=None)
+        good = {"ids": ["x", "y"], "embeddings": [[1, 2], [3, 4]]}
+        notes.upsert(**good)
+        before = notes.get(include=["documents", "metadatas", "uris"])
+        with pytest.raises(kind, match=message):
+            getattr(notes, operation)(**{**good, **columns})
+        assert notes.get(include=["documents", "metadatas", "uris"]) == before
+
+
+def test_other_refusals_stay_what_they_are(notes: Any):
+    """Columns of unequal length, which only code below the collections can give."""
+    with pytest.raises(errors.InvalidArgumentError, match="(?i)length|number"):
+        notes._client.add(notes._place, Batch(["x", "y"], np.ones((1, 2)), documents=["a"]))
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ class Recorder(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.split("/api/v2")[-1]
-        self.seen.append(("GET", self.path, {k.lower(): v for k, v in self.headers.items()}))
+        self.seen.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
         database = {"id": "0", "name": "default_database", "tenant": "default_tenant"}
         identity = {"user_id": "me", "tenant": "t", "databases": ["only"]}
         usual = {"/auth/identity": identity, "/tenants/t": {"name": "t"}}
@@ -50,6 +50,8 @@ class Recorder(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(text.encode())))
         self.end_headers()
         self.wfile.write(text.encode())
+
+    do_POST = do_PUT = do_GET
 
     def log_message(self, *arguments: Any) -> None: ...
 
@@ -133,6 +135,7 @@ def test_the_place_may_come_from_the_identity():
     [
         (400, '{"error":"InvalidArgumentError","message":"no"}', "InvalidArgumentError", "^no$"),
         (401, '{"error":"ChromaError","message":"no"}', "AuthorizationError", "^no$"),
+        (403, '{"error":"ChromaError","message":"no"}', "AuthorizationError", "^no$"),
         (403, '{"error":"AuthError","message":"no"}', "ChromaAuthError", "^no$"),
         (409, '{"error":"ChromaError","message":"no"}', "UniqueConstraintError", "^no$"),
         (429, '{"error":"RateLimitError","message":"no"}', "RateLimitError", "^no$"),
@@ -150,6 +153,31 @@ def test_refusals(status: int, body: str, kind: str, message: str):
             client.get_version()
         assert type(caught.value).__name__ == kind
         assert caught.value.trace_id == "abc"
+
+
+def test_what_json_cannot_say_is_not_sent(vkb_server: chroma.ChromaServer):
+    real = vkb.HttpClient("127.0.0.1", vkb_server.port)
+    notes = real.get_or_create_collection("numbers", embedding_function=None)
+    nan, lone = float("nan"), "\ud800"
+    with recorded() as (port, seen):
+        client = vkb.HttpClient("127.0.0.1", port)
+        notes._client = client._server
+        seen.clear()
+        for kind, call in (
+            (vkb.errors.InvalidArgumentError, lambda: notes.query(query_embeddings=[[1, nan]])),
+            (vkb.errors.InvalidArgumentError, lambda: notes.query(query_embeddings=[[1e39]])),
+            (vkb.errors.InvalidArgumentError, lambda: notes.get(where={"a": nan})),
+            (vkb.errors.InvalidArgumentError, lambda: notes.modify(metadata={"a": nan})),
+            (vkb.errors.InvalidArgumentError, lambda: notes.add(["a"], [[nan]])),
+            (UnicodeEncodeError, lambda: notes.get(ids=[lone])),
+            (UnicodeEncodeError, lambda: notes.get(where_document={"$contains": lone})),
+            (UnicodeEncodeError, lambda: client.get_collection(lone)),
+        ):
+            with pytest.raises(kind):
+                call()
+        assert seen == []
+    real.delete_collection("numbers")
+    real.close()
 
 
 def test_an_answer_that_is_no_json():

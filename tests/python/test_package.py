@@ -8,6 +8,7 @@ import inspect
 import os
 import pathlib
 import pydoc
+import shutil
 import subprocess
 import sys
 from typing import Any
@@ -140,6 +141,39 @@ def test_types_are_declared():
     folder = pathlib.Path(vkb.__file__).parent
     assert (folder / "py.typed").exists()
     assert (folder / "_vkb.pyi").exists()
+
+
+SOURCES = pathlib.Path(__file__).parents[2] / "python"
+
+
+def call_backend(folder: pathlib.Path, call: str) -> str:
+    """What a hook of the build backend ends with."""
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", f"import vkb_build; vkb_build.{call}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=folder,
+    )
+    assert done.returncode == 1
+    return done.stderr
+
+
+def test_an_sdist_that_could_not_be_built_is_not_made(tmp_path: pathlib.Path):
+    for call in ("get_requires_for_build_sdist()", f"build_sdist({str(tmp_path)!r})"):
+        assert call_backend(SOURCES, call).startswith("vkb has no sdist: the C++ sources are outs")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_alone_says_what_is_missing(tmp_path: pathlib.Path):
+    folder = tmp_path / "python"
+    folder.mkdir()
+    for name in ("vkb_build.py", "pyproject.toml"):
+        shutil.copy(SOURCES / name, folder)
+    for call in ("prepare_metadata_for_build_wheel('out')", "build_wheel('out')"):
+        message = call_backend(folder, call)
+        assert message.startswith("The Python package is built from vkb's repository")
+        assert f"should be in {tmp_path}. Clone it" in message
 
 
 def test_the_unmodified_chromadb_runs_on_it(tmp_path: pathlib.Path):

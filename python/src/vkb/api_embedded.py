@@ -6,18 +6,18 @@ from __future__ import annotations
 import atexit
 import json
 import os
-import shutil
-import tempfile
 import threading
 import time
 import uuid
 import weakref
-from typing import Any, Dict, List, MutableMapping, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, MutableMapping, Optional, Tuple, Union
 
 import numpy as np
 
 from . import _vkb, errors
 from .config import DEFAULT_DATABASE, DEFAULT_TENANT, setting
+from .ephemeral import EphemeralDirectory
+from .records import refuse_unstorable
 from .server_api import Batch, CollectionModel, Place, Selection, ServerAPI
 from .types import (
     Database,
@@ -105,14 +105,19 @@ class EmbeddedAPI(ServerAPI):
         self._pid = os.getpid()
         self._clients = 1
         self.is_closed = False
-        self._temporary = tempfile.mkdtemp(prefix="vkb-") if directory is None else None
-        self.directory = directory if directory is not None else str(self._temporary)
+        self._temporary: Optional[EphemeralDirectory] = None
+        if directory is None:
+            self._temporary = EphemeralDirectory()
+            directory = self._temporary.store
+        self.directory = directory
         try:
             self._service = _vkb.Service(
                 os.fsencode(self.directory), bool(setting(settings, "allow_reset")), False
             )
-        except BaseException:
+        except BaseException as error:
             self._remove_temporary()
+            if isinstance(error, errors.InternalError):
+                _explain(self.directory, error)
             raise
 
     @property
@@ -137,8 +142,10 @@ class EmbeddedAPI(ServerAPI):
         self._remove_temporary()
 
     def _remove_temporary(self) -> None:
-        if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
+        with _lock:  # several threads may close at once
+            temporary, self._temporary = self._temporary, None
+        if temporary is not None:
+            temporary.remove()
 
     def heartbeat(self) -> int:
         return time.time_ns()
@@ -250,13 +257,25 @@ class EmbeddedAPI(ServerAPI):
         )
 
     def add(self, place: Place, batch: Batch) -> None:
-        self._service.add(*_at(place), *_columns(batch))
+        self._write(self._service.add, place, batch)
 
     def update(self, place: Place, batch: Batch) -> None:
-        self._service.update(*_at(place), *_columns(batch))
+        self._write(self._service.update, place, batch)
 
     def upsert(self, place: Place, batch: Batch) -> None:
-        self._service.upsert(*_at(place), *_columns(batch))
+        self._write(self._service.upsert, place, batch)
+
+    def _write(self, write: Callable[..., None], place: Place, batch: Batch) -> None:
+        if len(batch.ids) > MAX_BATCH_SIZE:
+            raise ValueError(
+                f"Batch size {len(batch.ids)} exceeds maximum batch size {MAX_BATCH_SIZE}"
+            )
+        vectors = _vectors(batch.embeddings)
+        try:
+            write(*_at(place), batch.ids, vectors, batch.documents, batch.uris, batch.metadatas)
+        except (errors.InvalidArgumentError, UnicodeEncodeError):
+            refuse_unstorable(batch)  # says which record it is
+            raise
 
     def delete(self, place: Place, selection: Selection, limit: Optional[int]) -> DeleteResult:
         deleted = self._service.remove(*_at(place), *_which(selection), _count("limit", limit))
@@ -306,18 +325,32 @@ class EmbeddedAPI(ServerAPI):
         return SearchResult(json.loads(self._service.search(*_at(place), request)))
 
 
+def _explain(directory: str, error: errors.InternalError) -> None:
+    """Raises what is wrong with the place of the directory, if that is why it cannot be opened."""
+    directory = nearest = os.path.abspath(directory)
+    while not os.path.lexists(nearest):
+        nearest = os.path.dirname(nearest)
+    wrong = None
+    if not os.path.isdir(nearest):
+        below = "" if nearest == directory else f"{directory} cannot be made: "
+        wrong = f"{below}{nearest} is a file; a store is a directory: give another path"
+    elif not os.path.exists(os.path.join(directory, "vkb.sqlite3")) and not os.access(
+        nearest, os.W_OK | os.X_OK, effective_ids=True
+    ):
+        wrong = (
+            f"{directory} cannot be made a store: {nearest} is not writable for user "
+            f"{os.geteuid()}; give another path, or change the permissions"
+        )
+    if wrong is not None:
+        raise errors.raisable(errors.InternalError)(wrong) from error
+
+
 def _at(place: Place) -> Tuple[str, str, str]:
     return place.tenant, place.database, place.collection
 
 
 def _which(selection: Selection) -> Tuple[Optional[List[str]], Optional[str], Optional[str]]:
     return selection.ids, _json(selection.where), _json(selection.where_document)
-
-
-def _columns(batch: Batch) -> Tuple[Any, ...]:
-    if len(batch.ids) > MAX_BATCH_SIZE:
-        raise ValueError(f"Batch size {len(batch.ids)} exceeds maximum batch size {MAX_BATCH_SIZE}")
-    return batch.ids, _vectors(batch.embeddings), batch.documents, batch.uris, batch.metadatas
 
 
 def _vectors(embeddings: Optional[Vectors]) -> Optional[Vectors]:

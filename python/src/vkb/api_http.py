@@ -10,8 +10,9 @@ from typing import Any, Dict, List, Optional
 
 import numpy as np
 
-from . import _vkb
+from . import _vkb, errors
 from .http_connections import Connections
+from .records import are_finite, refuse_unstorable
 from .server_api import Batch, CollectionModel, Place, Selection, ServerAPI
 from .types import (
     Database,
@@ -67,7 +68,7 @@ class HttpAPI(ServerAPI):
         return int(self._send("GET", "/heartbeat")["nanosecond heartbeat"])
 
     def get_version(self) -> str:
-        return self._send("GET", "/version")
+        return str(self._send("GET", "/version"))
 
     def get_user_identity(self) -> UserIdentity:
         found = self._send("GET", "/auth/identity")
@@ -114,7 +115,7 @@ class HttpAPI(ServerAPI):
         return [_model(each) for each in found]
 
     def count_collections(self, tenant: str, database: str) -> int:
-        return self._send("GET", _databases(tenant, database) + "/collections_count")
+        return int(self._send("GET", _databases(tenant, database) + "/collections_count"))
 
     def create_collection(
         self,
@@ -183,6 +184,8 @@ class HttpAPI(ServerAPI):
         self._write(place, "upsert", batch)
 
     def _write(self, place: Place, operation: str, batch: Batch) -> None:
+        if batch.embeddings is not None and not are_finite(batch.embeddings):
+            refuse_unstorable(batch)
         limits = self._preflight()
         most = int(limits.get("max_batch_size", -1))
         if len(batch.ids) > most:
@@ -198,7 +201,11 @@ class HttpAPI(ServerAPI):
             "documents": batch.documents,
             "uris": batch.uris,
         }
-        self._send("POST", f"{_at(place)}/{operation}", body)
+        try:
+            self._send("POST", f"{_at(place)}/{operation}", body)
+        except (errors.InvalidArgumentError, UnicodeEncodeError):
+            refuse_unstorable(batch)  # says which record it is
+            raise
 
     def delete(self, place: Place, selection: Selection, limit: Optional[int]) -> DeleteResult:
         body = _which(selection)
@@ -208,7 +215,7 @@ class HttpAPI(ServerAPI):
         return {"deleted": (found or {}).get("deleted", 0)}
 
     def count(self, place: Place, read_level: str) -> int:
-        return self._send("GET", _at(place) + "/count", parameters={"read_level": read_level})
+        return int(self._send("GET", _at(place) + "/count", parameters={"read_level": read_level}))
 
     def get(
         self,
@@ -243,6 +250,10 @@ class HttpAPI(ServerAPI):
         n_results: int,
         include: List[str],
     ) -> QueryResult:
+        if not are_finite(embeddings):
+            raise errors.raisable(errors.InvalidArgumentError)(
+                "the query embeddings: expected finite numbers of 32 bits, found NaN or infinity"
+            )
         body = {
             **_which(selection),
             "query_embeddings": [embedding.tolist() for embedding in embeddings],
@@ -297,8 +308,7 @@ def _which(selection: Selection) -> Dict[str, Any]:
 
 
 def _base64(embedding: Any) -> str:
-    with np.errstate(over="ignore"):  # the server refuses the infinity that comes of it
-        return base64.b64encode(np.asarray(embedding, dtype="<f4").tobytes()).decode()
+    return base64.b64encode(np.asarray(embedding, dtype="<f4").tobytes()).decode()
 
 
 def _portable(metadatas: Optional[List[Any]]) -> Optional[List[Any]]:

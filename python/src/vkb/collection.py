@@ -3,18 +3,13 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from typing import Any, Dict, List, Optional, Tuple
 
 from . import configuration as config
 from . import records, validation
-from .embedding_functions import (
-    DefaultEmbeddingFunction,
-    embed_query,
-    rebuild,
-    validate_embedding_function,
-)
+from .embedder import Embedder
+from .embedding_functions import DefaultEmbeddingFunction, validate_embedding_function
 from .schema import Schema
 from .server_api import Batch, CollectionModel, Place, Selection, ServerAPI
 from .types import (
@@ -38,7 +33,7 @@ from .types import (
     Where,
     WhereDocument,
 )
-from .validation import Vectors, named
+from .validation import named
 
 
 class Collection:
@@ -67,9 +62,7 @@ class Collection:
             validate_embedding_function(embedding_function)
         self._client = client
         self._model = model
-        self._embedding_function = embedding_function
-        self._data_loader = data_loader
-        self._rebuilt: Optional[Tuple[str, Any]] = None
+        self._embedder = Embedder(embedding_function, data_loader)
 
     @property
     def id(self) -> uuid.UUID:
@@ -123,11 +116,15 @@ class Collection:
         return (
             isinstance(other, Collection)
             and self._model == other._model
-            and self._embedding_function == other._embedding_function
-            and self._data_loader == other._data_loader
+            and self._embedder.function == other._embedder.function
+            and self._embedder.data_loader == other._embedder.data_loader
         )
 
     __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def _stored_function(self) -> Optional[Dict[str, Any]]:
+        return self._model.configuration_json.get("embedding_function")
 
     @property
     def _place(self) -> Place:
@@ -235,14 +232,18 @@ class Collection:
                 validation.validate_ids(wanted)
             validation.validate_filters(where, where_document)
             columns = self._with_uris(validation.validate_include(include, ("distances",)))
-            if "data" in columns and self._data_loader is None:
+            if "data" in columns and self._embedder.data_loader is None:
                 raise ValueError(
                     "You must set a data loader on the collection if loading from URIs."
                 )
         selection = Selection(wanted, where, where_document)
         result = self._client.get(self._place, selection, limit, offset, columns)
-        if "data" in columns and self._data_loader is not None and result["uris"] is not None:
-            result["data"] = self._data_loader(result["uris"])
+        if (
+            "data" in columns
+            and self._embedder.data_loader is not None
+            and result["uris"] is not None
+        ):
+            result["data"] = self._embedder.load(result["uris"])
         return result
 
     def peek(self, limit: int = 10) -> GetResult:
@@ -283,11 +284,17 @@ class Collection:
             validation.validate_n_results(n_results)
             vectors = columns["embeddings"]
             if vectors is None:
-                vectors = self._embed_columns(columns, records.EMBEDDABLE, is_query=True)
+                vectors = self._embedder.embed_columns(
+                    self._stored_function, columns, records.EMBEDDABLE, is_query=True
+                )
         selection = Selection(validation.as_list(ids), where, where_document)
         result = self._client.query(self._place, selection, vectors, n_results, wanted)
-        if "data" in wanted and self._data_loader is not None and result["uris"] is not None:
-            result["data"] = [self._data_loader(uris) for uris in result["uris"]]
+        if (
+            "data" in wanted
+            and self._embedder.data_loader is not None
+            and result["uris"] is not None
+        ):
+            result["data"] = [self._embedder.load(uris) for uris in result["uris"]]
         return result
 
     def search(
@@ -300,7 +307,7 @@ class Collection:
                 for each in validation.as_list(searches) or ()
             ]
             for body in bodies:
-                body["rank"] = self._with_vectors(body.get("rank"))
+                body["rank"] = self._embedder.embed_rank(self._stored_function, body.get("rank"))
         return self._client.search(self._place, bodies, ReadLevel(read_level).value)
 
     def delete(
@@ -357,7 +364,7 @@ class Collection:
     def fork(self, new_name: str) -> "Collection":
         """A copy under another name, which changes independently."""
         model = self._client.fork(self._place, new_name)
-        return Collection(self._client, model, self._embedding_function, self._data_loader)
+        return Collection(self._client, model, self._embedder.function, self._embedder.data_loader)
 
     def fork_count(self) -> int:
         """How many forks share records with this collection: none, a fork is a copy."""
@@ -373,7 +380,7 @@ class Collection:
     def _batch(self, columns: Dict[str, Any], fields: Tuple[str, ...]) -> Batch:
         vectors = columns["embeddings"]
         if vectors is None and fields:
-            vectors = self._embed_columns(columns, fields)
+            vectors = self._embedder.embed_columns(self._stored_function, columns, fields)
         return Batch(
             ids=columns["ids"],
             embeddings=vectors,
@@ -381,67 +388,3 @@ class Collection:
             documents=columns["documents"],
             uris=columns["uris"],
         )
-
-    def _embed_columns(
-        self, columns: Dict[str, Any], fields: Tuple[str, ...], is_query: bool = False
-    ) -> Vectors:
-        field = records.column_to_embed(columns, fields)
-        values = columns[field]
-        if field == "uris":
-            if self._data_loader is None:
-                raise ValueError(
-                    "You must set a data loader on the collection if loading from URIs."
-                )
-            values = self._data_loader(uris=values)
-        vectors = self._embed(values, is_query)
-        if len(vectors) != len(columns[field]):
-            raise ValueError(
-                f"the embedding function made {len(vectors)} embeddings of {len(columns[field])} "
-                f"{field}"
-            )
-        return vectors
-
-    def _embed(self, values: Any, is_query: bool = False) -> Vectors:
-        function = self._function()
-        if function is None:
-            raise ValueError(
-                "You must provide an embedding function to compute embeddings: pass "
-                "embedding_function=… where the collection is created or opened"
-            )
-        made = embed_query(function, values) if is_query else function(values)
-        vectors = validation.normalize_embeddings(made)
-        if vectors is None:
-            raise ValueError("the embedding function returned None")
-        return validation.validate_embeddings(vectors)
-
-    def _function(self) -> Optional[Any]:
-        """The one that was given; else the one stored with the collection."""
-        given = self._embedding_function
-        if given is not None and not isinstance(given, DefaultEmbeddingFunction):
-            return given
-        stored = self._model.configuration_json.get("embedding_function")
-        if stored is None:
-            return given
-        key = json.dumps(stored, sort_keys=True)
-        if self._rebuilt is None or self._rebuilt[0] != key:
-            self._rebuilt = (key, rebuild(stored))
-        return self._rebuilt[1] if self._rebuilt[1] is not None else given
-
-    def _with_vectors(self, rank: Any) -> Any:
-        """A ranking expression in which texts to be searched have become vectors."""
-        if isinstance(rank, list):
-            return [self._with_vectors(each) for each in rank]
-        if not isinstance(rank, dict):
-            return rank
-        result: Dict[str, Any] = {}
-        for key, value in rank.items():
-            if key == "$knn" and isinstance(value, dict):
-                result[key] = {**value, "query": self._query_vector(value.get("query"))}
-            else:
-                result[key] = self._with_vectors(value)
-        return result
-
-    def _query_vector(self, query: Any) -> Any:
-        if isinstance(query, str):
-            query = self._embed([query], is_query=True)[0]
-        return query.tolist() if hasattr(query, "tolist") else query

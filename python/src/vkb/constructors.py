@@ -64,6 +64,10 @@ def PersistentClient(
 
     Clients of one directory share the store in a process, and must agree on `allow_reset`. Any
     number of processes may read it at the same time; one at a time writes.
+
+    Raises:
+        InternalError: `path` is a file, or lies where this user cannot write.
+        NotFoundError: there is no such tenant or database.
     """
     own = _with(settings, is_persistent=True, persist_directory=str(path))
     return ClientAPI(open_persistent(path, own), str(tenant), str(database))
@@ -75,7 +79,8 @@ def EphemeralClient(
     database: str = DEFAULT_DATABASE,
 ) -> ClientAPI:
     """A client of a store in a temporary directory, which goes with the last of these clients that
-    is closed, or with the process. As in Chroma, all EphemeralClients of a process share it."""
+    is closed, or with the process; after a process that was killed, the next one that makes an
+    EphemeralClient removes it. As in Chroma, all EphemeralClients of a process share the store."""
     own = _with(settings, is_persistent=False)
     return ClientAPI(open_ephemeral(own), str(tenant), str(database))
 

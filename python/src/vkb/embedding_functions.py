@@ -70,16 +70,16 @@ class EmbeddingFunction(Generic[D]):
     @staticmethod
     def name() -> str:
         """The name under which collections refer to it."""
-        return NotImplemented
+        return NotImplemented  # type: ignore[no-any-return]
 
     def get_config(self) -> Dict[str, Any]:
         """What build_from_config() needs, as JSON; no secrets."""
-        return NotImplemented
+        return NotImplemented  # type: ignore[no-any-return]
 
     @staticmethod
     def build_from_config(config: Dict[str, Any]) -> "EmbeddingFunction[Any]":
         """The reverse of get_config()."""
-        return NotImplemented
+        return NotImplemented  # type: ignore[no-any-return]
 
     def default_space(self) -> Space:
         """How distance is measured in a new collection that does not say."""
@@ -158,7 +158,8 @@ class OllamaEmbeddingFunction(EmbeddingFunction[Documents]):
         )
         try:
             with urllib.request.urlopen(request, timeout=self.timeout) as answer:
-                return json.load(answer)
+                found: Dict[str, Any] = json.load(answer)
+                return found
         except urllib.error.HTTPError as error:
             said = error.read(1000).decode("utf-8", "replace")
             raise ValueError(
@@ -317,7 +318,8 @@ def _of_chromadb(name: str) -> Optional[Type[Any]]:
         theirs = importlib.import_module("chromadb.utils.embedding_functions")
     except ImportError:
         return None
-    return theirs.known_embedding_functions.get(name)
+    found: Optional[Type[Any]] = theirs.known_embedding_functions.get(name)
+    return found
 
 
 def validate_embedding_function(function: Any) -> None:

@@ -84,7 +84,7 @@ class ChromaAuthError(ChromaError):
 
 
 class AuthorizationError(ChromaError):
-    """The credentials do not allow this."""
+    """The credentials, or the settings of the store, do not allow this."""
 
     _status = 401
     _name = "AuthorizationError"
@@ -185,7 +185,8 @@ def from_answer(status: int, name: str, message: str) -> ChromaError:
     """The exception for an HTTP status and the name and message that came with it."""
     cls = error_types.get(name, ChromaError)
     if cls is ChromaError:
-        by_status = {401: AuthorizationError, 403: ChromaAuthError, 409: UniqueConstraintError}
+        # 403 without a name of its own is what is not allowed at all, such as a reset.
+        by_status = {401: AuthorizationError, 403: AuthorizationError, 409: UniqueConstraintError}
         cls = by_status.get(status, ChromaError)
     return raisable(cls)(message)
 

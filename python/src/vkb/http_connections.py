@@ -59,13 +59,14 @@ class Connections:
         """The JSON of the answer.
 
         Raises: what the server refuses, as vkb.errors name it; ConnectionError and other OSErrors
-        when there is no answer.
+        when there is no answer; before anything is sent, InvalidArgumentError for NaN and infinity
+        in the body, and UnicodeEncodeError for lone surrogates.
         """
         target = self._path + path
         given = {k: v for k, v in (parameters or {}).items() if v is not None}
         if given:
             target += "?" + urllib.parse.urlencode(given)
-        text = None if body is None else json.dumps(body).encode()
+        text = None if body is None else _json(body)
         connection = self._take()
         try:
             connection.request(method, target, text, self._headers)
@@ -112,6 +113,17 @@ class Connections:
     def _put(self, connection: http.client.HTTPConnection) -> None:
         with self._lock:
             self._idle.append((time.monotonic(), connection))
+
+
+def _json(body: Any) -> bytes:
+    try:
+        return json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:
+        raise
+    except ValueError as error:
+        raise errors.raisable(errors.InvalidArgumentError)(
+            f"the request cannot be written as JSON, which has no NaN and no infinity: {error}"
+        ) from error
 
 
 def _is_readable(connection: http.client.HTTPConnection) -> bool:

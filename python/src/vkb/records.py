@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Sequence
+import math
+from typing import Any, Dict, Iterator, Sequence, Tuple
 
 import numpy as np
 
-from . import validation
+from . import errors, validation
+from .server_api import Batch
+from .validation import Vectors
 
 EMBEDDABLE = ("documents", "images", "uris")
 
@@ -70,3 +73,58 @@ def column_to_embed(columns: Dict[str, Any], fields: Sequence[str] = EMBEDDABLE)
     if len(given) != 1:
         raise ValueError(f"Exactly one of {', '.join(fields)} must be provided")
     return given[0]
+
+
+def refuse_unstorable(batch: Batch) -> None:
+    """Raises for the first record that holds a number that is not finite, or a text that is not
+    Unicode (a lone surrogate), and says which it is. Slow: for batches that were refused."""
+    for position, record_id in enumerate(batch.ids):
+        where = f"of record {position}, id {record_id!r}"
+        embedding = _entry(batch.embeddings, position)
+        if embedding is not None and not _is_finite(embedding):
+            raise errors.raisable(errors.InvalidArgumentError)(
+                f"the embedding {where}: expected finite numbers of 32 bits, found NaN or infinity"
+            )
+        for what, value in _values(batch, position):
+            if isinstance(value, float) and not math.isfinite(value):
+                raise errors.raisable(errors.InvalidArgumentError)(
+                    f"{what} {where}: expected a finite number, found {value}"
+                )
+            if isinstance(value, str):
+                _check_unicode(value, f"{what} {where}")
+
+
+def are_finite(embeddings: Vectors) -> bool:
+    """Whether all numbers of all embeddings are, as 32-bit floats."""
+    if isinstance(embeddings, np.ndarray):
+        return _is_finite(embeddings)
+    return all(map(_is_finite, embeddings))
+
+
+def _is_finite(array: Any) -> bool:
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(np.asarray(array, dtype=np.float32)).all())
+
+
+def _values(batch: Batch, position: int) -> Iterator[Tuple[str, Any]]:
+    """The texts and numbers of a record beside its embedding, with what they are."""
+    yield "the id", batch.ids[position]
+    yield "the document", _entry(batch.documents, position)
+    yield "the uri", _entry(batch.uris, position)
+    for key, value in (_entry(batch.metadatas, position) or {}).items():
+        yield f"the metadata key {key!r}", key
+        for each in value if isinstance(value, list) else (value,):
+            yield f"the value under metadata key {key!r}", each
+
+
+def _entry(column: Any, position: int) -> Any:
+    """None where the column is not given, or too short, which is another refusal."""
+    return None if column is None or position >= len(column) else column[position]
+
+
+def _check_unicode(text: str, what: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        error.reason = f"{error.reason} ({what})"
+        raise

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Union
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Set, Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,7 @@ def is_sparse(value: Any) -> bool:
     return type(value).__name__ == "SparseVector" and hasattr(value, "to_dict")
 
 
+@np.errstate(over="ignore")  # what is too large for 32 bits becomes infinite, and is refused
 def normalize_embeddings(target: Any) -> Optional[Vectors]:
     """One vector or many, in any of the accepted forms, as arrays."""
     if target is None:
@@ -125,7 +126,7 @@ def validate_ids(ids: Any) -> List[str]:
         if not isinstance(record_id, str):
             raise ValueError(f"Expected ID to be a str, got {record_id}")
     if len(set(ids)) != len(ids):
-        seen: set = set()
+        seen: Set[str] = set()
         twice = sorted({i for i in ids if i in seen or seen.add(i)})  # type: ignore[func-returns-value]
         if len(twice) < 10:
             message = f"Expected IDs to be unique, found duplicates of: {', '.join(twice)}"
