@@ -252,7 +252,11 @@ DatabaseModel ChromaService::get_database(const DatabasePlace& place) const {
 
 void ChromaService::delete_database(const DatabasePlace& place) {
   check_writable();
-  store_.delete_database(place.database, place.tenant);
+  const bool deleted = unless_missing([&] {
+                         store_.delete_database(place.database, place.tenant);
+                         return true;
+                       }).has_value();
+  if (!deleted) throw ApiError(404, "Database [" + place.database + "] not found");
   const std::scoped_lock lock(known_mutex_);
   std::erase_if(known_, [&](const auto& entry) {
     return entry.second->in.tenant == place.tenant && entry.second->in.database == place.database;
