@@ -128,7 +128,7 @@ HttpResponse fork(const Call& call) {
 
 HttpResponse fork_count(const Call& call) {
   call.service.count(collection_of(call));  // is it there?
-  unimplemented("Collection forking is unsupported for local chroma");
+  unimplemented("Count forks is unsupported for local chroma");
 }
 
 HttpResponse indexing_status(const Call& call) {

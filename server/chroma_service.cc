@@ -226,7 +226,14 @@ void ChromaService::reset() {
 
 void ChromaService::create_tenant(const std::string& name) {
   check_writable();
-  if (name.size() < 3) {
+  const auto characters = std::count_if(name.begin(), name.end(), [](char byte) {
+    return (static_cast<unsigned char>(byte) & 0xC0) != 0x80;  // the first of a character
+  });
+  if (name.find('\0') != std::string::npos) {
+    // No path can name it.
+    throw ApiError(400, "Validation error: name: a tenant's name cannot hold a NUL");
+  }
+  if (characters < 3) {
     throw ApiError(400,
                    "Validation error: name: Validation error: length [{\"min\": Number(3), "
                    "\"value\": String(\"" +

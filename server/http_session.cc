@@ -48,6 +48,7 @@ constexpr int kClientLeft = 499;
 // The connection has ended, or was not worth keeping: nothing can be answered.
 struct Gone {
   int status = kClientLeft;  // for the log, of a request that was on its way
+  bool may_read = false;     // the client sends nothing more, and may still wait for an answer
 };
 
 // What a connection does after an answer.
@@ -116,6 +117,7 @@ net::awaitable<void> Session<Stream>::receive(Clock::time_point deadline, std::s
   const std::size_t count = co_await stream_.async_read_some(
       buffer_.prepare(size), net::redirect_error(net::use_awaitable, fault));
   if (fault == beast::error::timeout) throw Gone{.status = 408};
+  if (fault == net::error::eof) throw Gone{.may_read = true};
   if (fault) throw Gone{.status = state_.stopping ? 503 : kClientLeft};
   buffer_.commit(count);
 }
@@ -312,8 +314,12 @@ net::awaitable<Next> Session<Stream>::serve_one() {
     } catch (const ApiError& error) {
       response = error.status() == 413 ? body_too_large(exchange.request) : refusal(error);
     } catch (const Gone& gone) {
-      if (!exchange.method.empty()) log(exchange, gone.status, "cut_off", 0);
-      throw;
+      if (exchange.method.empty()) throw;
+      if (!gone.may_read) {
+        log(exchange, gone.status, "cut_off", 0);
+        throw;
+      }
+      response = refusal(ApiError(400, "Failed to buffer the request body: it is cut short"));
     }
     std::string().swap(exchange.request.body);
   }

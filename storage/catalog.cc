@@ -96,8 +96,12 @@ void check_name(std::string_view what, std::string_view name) {
   } else {
     return;
   }
-  throw Error(ErrorCode::invalid_argument,
-              std::string(what) + ": " + problem + std::string(name.substr(0, 600)));
+  std::string shown(name.substr(0, 600));
+  // A NUL would end the message, and leave what could be a good name.
+  for (std::size_t at = shown.find('\0'); at != std::string::npos; at = shown.find('\0', at)) {
+    shown.replace(at, 1, "\\u0000");
+  }
+  throw Error(ErrorCode::invalid_argument, std::string(what) + ": " + problem + shown);
 }
 
 void create_tenant(Database& db, std::string_view name) {

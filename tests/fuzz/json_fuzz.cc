@@ -3,6 +3,7 @@
 // Bodies of Chroma's API. The first byte chooses the kind of body, the rest is the body.
 #include <cstdint>
 #include <cstdlib>
+#include <nlohmann/json.hpp>
 #include <string_view>
 
 #include "server/api_error.h"
@@ -57,7 +58,10 @@ void parse(std::uint8_t kind, std::string_view body) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
   try {
-    parse(data[0], {reinterpret_cast<const char*>(data) + 1, size - 1});
+    const std::string_view body(reinterpret_cast<const char*>(data) + 1, size - 1);
+    parse(data[0], body);
+    // What is taken is JSON, to another parser too.
+    if (data[0] % 8 != 7 && !nlohmann::json::accept(body)) std::abort();
   } catch (const vkb::ApiError& error) {
     if (error.status() < 400 || error.status() > 501) std::abort();
   } catch (const vkb::Error&) {

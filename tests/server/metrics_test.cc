@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <thread>
 
 #include "server/access_log.h"
 #include "storage/error.h"
@@ -210,11 +211,27 @@ TEST_F(AccessLogServerTest, ABodyThatDoesNotComeHasALine) {
 }
 
 TEST_F(AccessLogServerTest, AClientThatLeavesInItsBodyHasALine) {
+  RunningServer server(options_, echo);
+  {
+    RawClient client(server.port());
+    client.send(kUnfinished);
+    const linger reset{.l_onoff = 1, .l_linger = 0};
+    setsockopt(client.fd(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+  }
+  while (lines().empty()) std::this_thread::yield();
+  EXPECT_EQ(lines()[0]["status"], 499);
+  EXPECT_EQ(lines()[0]["operation"], "cut_off");
+}
+
+TEST_F(AccessLogServerTest, AClientThatEndsInItsBodyIsToldSo) {
   {
     RunningServer server(options_, echo);
     RawClient client(server.port());
     client.send(kUnfinished);
     client.finish_sending();
+    const Reply reply = client.receive();
+    EXPECT_EQ(reply.status, 400);
+    EXPECT_NE(reply.body.find("Failed to buffer the request body"), std::string::npos);
     EXPECT_TRUE(client.is_closed());
     RawClient silent(server.port());  // began none
     silent.send("GET /b HTT");
@@ -223,7 +240,8 @@ TEST_F(AccessLogServerTest, AClientThatLeavesInItsBodyHasALine) {
   }
   const std::vector<nlohmann::json> found = lines();
   ASSERT_EQ(found.size(), 1U);
-  EXPECT_EQ(found[0]["status"], 499);
+  EXPECT_EQ(found[0]["status"], 400);
+  EXPECT_EQ(found[0]["operation"], "refused");
   EXPECT_EQ(found[0]["bytes_in"], 3);
 }
 

@@ -157,7 +157,14 @@ CREATE = [
         ({"name": 5}, shape("name")),
         (b"", unparsable()), (b"{", unparsable()), (b'{"name":"abcd"} x', unparsable()),
         (b'{"name":"\xff\xfe aaa"}', unparsable()), (b'{"name":"\\ud800aaa"}', unparsable()),
-        (b'{"name":"a\tbc"}', unparsable()), (b'{"name":"a","metadata":{"a":NaN}}', unparsable()),
+        (b'{"name":"a\tbc"}', unparsable()),
+        *((b'{"name":"aaa","metadata":' + value + b"}", unparsable())
+          for value in (b"nope", b"nullx", b'{"a":01}', b'{"a":-01}', b'{"a":1.}', b'{"a":}')),
+        *((b'{"name":"aaa","unknown":' + value + b"}", unparsable())
+          for value in (b"nope", b"01", b"[1,,2]", b'{"a"}', b'"\\x"', b"+1", b"]", b"tr", b"1e",
+                        b"-", b".5", b"5.", b"", b"{}}", b'{"a"::1}')),
+        *((body, unparsable()) for body in (b"nojson", b"nul", b"n", b"t", b"tru", b"f", b"[")),
+        (b'{"name":"a","metadata":{"a":NaN}}', unparsable()),
         (b'{"name":"a","metadata":{"a":1e999}}', unparsable()),
         (b"null", shape("invalid type")), (b'"x"', shape("invalid type")),
         (b'{"name":"abc-1","name":"abc-2"}', shape("duplicate field `name`")),
@@ -372,6 +379,8 @@ ORDER = [
            "vkb can tell")),
     *rows("GET", "{D}/collections/{id}/functions/x",
           (None, missing("Attached function not found"))),
+    *rows("GET", "{D}/collections/{id}/fork_count",
+          (None, Expected(501, OTHER, "Count forks is unsupported for local chroma"))),
     *rows("POST", "{D}/collections/{id}/fork",
           ({"new_name": "{new}"},
            Expected(501, OTHER, "Collection forking is unsupported for local chroma"),
@@ -499,6 +508,10 @@ WRITE = [
         ({"ids": [""]}, ok({"deleted": 1})),
         ({"ids": []}, bad("Validation error: ids, where: Either ids or where must be specified")),
         ({"ids": [], "where": {"n": 77}}, ok({"deleted": 0})),
+        # Nothing may be deleted by a body that is no JSON.
+        *((body, unparsable()) for body in (
+            b'{"ids":nope,"where":{"n":1}}', b'{"ids":["a"],"where":nope}',
+            b'{"ids":["a"],"wher":{"k"::2}}', b'{"ids":["a"],"x":}', b'{"ids":["a"],"limit":01}')),
         ({"where": {"n": 2}, "limit": 1}, ok({"deleted": 1})),
         ({"where": {"n": {"$gte": 1}}, "limit": 0}, ok({"deleted": 0})),
         ({"where": {"n": {"$gte": 1}}, "ids": ["b", "zz"]}, ok({"deleted": 1})),
