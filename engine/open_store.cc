@@ -109,6 +109,14 @@ void OpenStore::create_or_check() {
                                           ": it has no vkb.sqlite3; check the path, or create one "
                                           "with `vkb add` or `vkb import-redis`");
   }
+  // Whoever turns from Chroma to vkb may well name the same directory.
+  if (files_.file_size(directory_ + "/chroma.sqlite3") > 0) {
+    throw Error(ErrorCode::unsupported,
+                directory_ +
+                    " holds a Chroma database (chroma.sqlite3), which vkb does not read: "
+                    "give another directory, and copy the records into it "
+                    "(docs/chroma.md, \"Moving a Chroma database\")");
+  }
   files_.make_directory(segment_directory_);
   const std::scoped_lock lock(write_mutex_);
   writer();

@@ -51,6 +51,13 @@ TEST(Store, RefusesPathsThatCannotBeOne) {
   }
 }
 
+TEST(Store, RefusesTheDirectoryOfAChromaDatabase) {
+  const TempDirectory directory;
+  write_whole_file(directory.file("chroma.sqlite3"), "SQLite format 3");
+  VKB_EXPECT_ERROR(Store::open(directory.path()), ErrorCode::unsupported, "chroma.sqlite3");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(directory.path()), {}), 1);
+}
+
 TEST(Store, RefusesFilesOfOthersAndLeavesThemAlone) {
   const TempDirectory directory;
   const std::string path = directory.file("vkb.sqlite3");
