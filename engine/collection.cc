@@ -123,8 +123,9 @@ std::uint64_t Collection::remove(std::span<const std::string> ids) {
 std::uint64_t Collection::remove(const Filter& filter, std::optional<std::uint64_t> limit,
                                  std::optional<std::span<const std::string>> ids) {
   return change_records(*store_, open_, [&](Database& db, RecordWriter& writer) {
-    RowSet rows = matching_rows(db, open_->collection_id, &filter, ids).value();
-    if (limit && *limit < rows.size()) rows.resize(*limit);
+    const std::vector<std::int64_t> rows = matching_rows(db, open_->collection_id, &filter, ids)
+                                               .value()
+                                               .values(0, limit.value_or(kNoLimit));
     for (const std::int64_t row_id : rows) writer.remove(row_id);
     return static_cast<std::uint64_t>(rows.size());
   });
@@ -141,13 +142,9 @@ std::vector<Record> Collection::get(const GetOptions& options) const {
     std::optional<std::span<const std::string>> ids;
     if (options.ids) ids = *options.ids;
     Records records(db, row.collection_id);
-    RowSet rows;
-    if (auto matches = matching_rows(db, row.collection_id, filter, ids)) {
-      const std::uint64_t first = std::min<std::uint64_t>(options.offset, matches->size());
-      const std::uint64_t size =
-          std::min(options.limit.value_or(kNoLimit), matches->size() - first);
-      const auto begin = matches->begin() + static_cast<std::ptrdiff_t>(first);
-      rows.assign(begin, begin + static_cast<std::ptrdiff_t>(size));
+    std::vector<std::int64_t> rows;
+    if (const auto matches = matching_rows(db, row.collection_id, filter, ids)) {
+      rows = matches->values(options.offset, options.limit.value_or(kNoLimit));
     } else {
       rows = records.row_ids(0, options.offset, options.limit.value_or(kNoLimit));
     }

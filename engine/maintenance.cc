@@ -9,7 +9,7 @@
 #include "engine/tuning.h"
 #include "storage/document_index.h"
 #include "storage/error.h"
-#include "storage/records.h"
+#include "storage/posting_index.h"
 #include "storage/vector_log.h"
 
 namespace vkb {
@@ -82,19 +82,26 @@ void maintain_collection(OpenStore& store, OpenCollection& collection) {
   if (!reshape) return;  // a load or compaction is at work and leaves things in order
   std::optional<OpenStore::WriterHold> hold;
   const auto go_on = [&](const Progress&) { return !store.closing(); };
+  // A damaged index must not keep the rest from being done.
   std::exception_ptr index_error;
+  std::exception_ptr posting_error;
   while (!store.closing()) {
     CollectionRow row;
     std::shared_ptr<const Snapshot> snapshot;
     std::uint64_t unindexed = 0;
+    std::uint64_t unmerged = 0;
     const std::uint64_t log_entries = store.read([&](Database& db) {
       row = collection.row(db);
       snapshot = collection.snapshot(db, row);
+      unmerged = posting_error ? 0 : count_unmerged_postings(db, kMergePostings);
       unindexed = index_error ? 0 : count_unindexed(db, collection.collection_id, kIndexRows);
       return count_log(db, collection.collection_id);
     });
     const std::vector<std::size_t> chosen = choose_merge(snapshot->segments);
-    if (log_entries < kSealRows && unindexed < kIndexRows && chosen.empty()) break;
+    if (log_entries < kSealRows && unmerged < kMergePostings && unindexed < kIndexRows &&
+        chosen.empty()) {
+      break;
+    }
     if (!hold) {
       // Another process may have been the writer since the look above, and would take a file that
       // is not named yet for an orphan. From here on none can be.
@@ -105,11 +112,19 @@ void maintain_collection(OpenStore& store, OpenCollection& collection) {
       seal(store, collection);
       continue;
     }
+    if (unmerged >= kMergePostings) {
+      try {
+        store.write([](Database& db) { merge_some_postings(db, kMergeBlocks); });
+      } catch (const Error&) {
+        posting_error = std::current_exception();
+      }
+      continue;
+    }
     if (unindexed >= kIndexRows) {
       try {
         index_documents(store, collection, go_on);
       } catch (const Error&) {
-        index_error = std::current_exception();  // merging must go on beside a damaged index
+        index_error = std::current_exception();
       }
       continue;
     }
@@ -120,10 +135,11 @@ void maintain_collection(OpenStore& store, OpenCollection& collection) {
     if (!merger.finish(go_on)) break;
   }
   if (index_error) std::rethrow_exception(index_error);
+  if (posting_error) std::rethrow_exception(posting_error);
 }
 
 void tidy_database(OpenStore& store) {
-  store.write([](Database& db) { merge_pending_postings(db); });
+  store.write([](Database& db) { merge_postings(db); });
   store.maintain([](Database& db) {
     db.execute("PRAGMA incremental_vacuum");
     db.checkpoint(true);

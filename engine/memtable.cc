@@ -21,12 +21,12 @@ std::optional<std::size_t> MemtableView::find(std::int64_t row_id) const noexcep
 }
 
 std::vector<Neighbour> MemtableView::search(const PreparedQuery& query, std::uint32_t k,
-                                            const std::vector<std::int64_t>* accepted) const {
+                                            const RowSet* accepted) const {
   std::vector<Neighbour> nearest;  // a heap, the farthest on top
   for (std::size_t entry = 0; entry < count_; ++entry) {
     if (!is_live(entry)) continue;
     const std::int64_t row = row_id(entry);
-    if (accepted && !std::binary_search(accepted->begin(), accepted->end(), row)) continue;
+    if (accepted && !accepted->contains(row)) continue;
     const Block& in = block(entry);
     const Neighbour found{
         exact_distance(query.space(), query.vector(), query.norm(), vector(entry).data(),

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/search.h"
+#include "storage/row_set.h"
 
 namespace vkb {
 
@@ -51,9 +52,9 @@ class MemtableView {
   // The live entry of a row. O(entries).
   std::optional<std::size_t> find(std::int64_t row_id) const noexcept;
 
-  // The k nearest live rows, ascending; among `accepted` (sorted row ids) when given.
+  // The k nearest live rows, ascending; among `accepted` when given.
   std::vector<Neighbour> search(const PreparedQuery& query, std::uint32_t k,
-                                const std::vector<std::int64_t>* accepted) const;
+                                const RowSet* accepted) const;
 
  private:
   friend class Memtable;

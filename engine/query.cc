@@ -10,6 +10,24 @@
 namespace vkb {
 namespace {
 
+// The first position from `at` on whose id is not below `wanted`.
+std::size_t find_from(std::span<const std::uint64_t> ids, std::size_t at, std::uint64_t wanted) {
+  if (at == ids.size() || ids[at] >= wanted) return at;
+  // Ids that were given out together follow each other without gaps, mostly.
+  const std::uint64_t guess = at + (wanted - ids[at]);
+  if (guess < ids.size() && ids[guess] == wanted) return guess;
+  // Galloping: short steps when many rows are accepted, long ones when few are.
+  std::size_t step = 1;
+  std::size_t from = at;
+  while (ids.size() - at > step && ids[at + step] < wanted) {
+    from = at + step;
+    step *= 2;
+  }
+  const auto begin = ids.begin() + static_cast<std::ptrdiff_t>(from);
+  const auto end = ids.begin() + static_cast<std::ptrdiff_t>(std::min(at + step + 1, ids.size()));
+  return static_cast<std::size_t>(std::lower_bound(begin, end, wanted) - ids.begin());
+}
+
 // The accepted rows of one segment, as slots. nothing: none of them is here.
 std::optional<Bitmap> accepted_slots(const Segment& segment, const RowSet& accepted,
                                      std::size_t& count) {
@@ -17,28 +35,23 @@ std::optional<Bitmap> accepted_slots(const Segment& segment, const RowSet& accep
   const std::span<const std::uint64_t> ids = segment.sorted_row_ids();
   const std::span<const std::uint32_t> slot_of = segment.sorted_slots();
   count = 0;
-  auto at = ids.begin();
-  for (const std::int64_t row_id : accepted) {
-    const auto wanted = static_cast<std::uint64_t>(row_id);
-    // Galloping: short steps when many rows are accepted, long ones when few are.
-    std::ptrdiff_t step = 1;
-    auto from = at;
-    while (ids.end() - at > step && at[step] < wanted) {
-      from = at + step;
-      step *= 2;
+  std::size_t at = 0;  // ids before it are smaller than the rows to come
+  accepted.visit([&](std::span<const std::int64_t> rows) {
+    for (const std::int64_t row_id : rows) {
+      at = find_from(ids, at, static_cast<std::uint64_t>(row_id));
+      if (at == ids.size()) return false;
+      if (ids[at] != static_cast<std::uint64_t>(row_id)) continue;
+      const std::uint32_t slot = slot_of[at];
+      if (slot >= segment.row_count()) {
+        throw Error(ErrorCode::corruption, "segment " + segment.path() + ": sorted_slots holds " +
+                                               std::to_string(slot) + ", it has " +
+                                               std::to_string(segment.row_count()) + " rows");
+      }
+      slots.set(slot);
+      ++count;
     }
-    at = std::lower_bound(from, std::min(at + step + 1, ids.end()), wanted);
-    if (at == ids.end()) break;
-    if (*at != wanted) continue;
-    const std::uint32_t slot = slot_of[static_cast<std::size_t>(at - ids.begin())];
-    if (slot >= segment.row_count()) {
-      throw Error(ErrorCode::corruption, "segment " + segment.path() + ": sorted_slots holds " +
-                                             std::to_string(slot) + ", it has " +
-                                             std::to_string(segment.row_count()) + " rows");
-    }
-    slots.set(slot);
-    ++count;
-  }
+    return true;
+  });
   if (count == 0) return std::nullopt;
   return slots;
 }
@@ -90,18 +103,14 @@ std::optional<RowSet> matching_rows(Database& db, std::int64_t collection_id, co
     rows.emplace();
     Records records(db, collection_id);
     for (const std::string& id : *ids) {
-      if (const auto row_id = records.find(id)) rows->push_back(*row_id);
+      if (const auto row_id = records.find(id)) rows->add(*row_id);
     }
-    std::sort(rows->begin(), rows->end());
-    rows->erase(std::unique(rows->begin(), rows->end()), rows->end());
   }
   if (!filter || (rows && rows->empty())) return rows;
   RowSet matches = evaluate(db, collection_id, *filter);
   if (!rows) return matches;
-  RowSet both;
-  std::set_intersection(rows->begin(), rows->end(), matches.begin(), matches.end(),
-                        std::back_inserter(both));
-  return both;
+  matches &= *rows;
+  return matches;
 }
 
 Record read_record(Records& records, std::int64_t row_id, const Include& include,

@@ -46,6 +46,12 @@ inline constexpr std::size_t kSealRows = 2048;
 // filter reads them one by one, at about a microsecond each.
 inline constexpr std::uint64_t kIndexRows = 2048;
 
+// Entries outside the blocks of the metadata index, or removals, that make the background thread
+// merge them: a filter reads those that match one by one, at about a microsecond each.
+inline constexpr std::uint64_t kMergePostings = 8192;
+// It merges until it has written so many blocks, of some 16 kB each, before it lets a writer in.
+inline constexpr std::uint64_t kMergeBlocks = 256;
+
 // The background thread merges segments of similar size when there are so many,
 inline constexpr std::size_t kMergeMinSegments = 4;
 // and rewrites a segment when more than one in so many of its rows are dead.

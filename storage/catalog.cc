@@ -8,6 +8,7 @@
 
 #include "storage/document_index.h"
 #include "storage/error.h"
+#include "storage/posting_index.h"
 
 namespace vkb {
 namespace {
@@ -239,15 +240,12 @@ std::vector<std::string> delete_collection(Database& db, std::int64_t collection
     while (segments.step()) files.emplace_back(segments.text(0));
   }
   drop_document_index(db, collection_id);
+  drop_postings(db, collection_id);
   for (const char* sql : {
            "DELETE FROM tombstone WHERE segment_id IN"
            " (SELECT segment_id FROM segment WHERE collection_id=?)",
            "DELETE FROM segment WHERE collection_id=?",
            "DELETE FROM vector_log WHERE collection_id=?",
-           "DELETE FROM posting WHERE key_id IN"
-           " (SELECT key_id FROM metadata_key WHERE collection_id=?)",
-           "DELETE FROM posting_pending WHERE key_id IN"
-           " (SELECT key_id FROM metadata_key WHERE collection_id=?)",
            "DELETE FROM metadata_key WHERE collection_id=?",
            "DELETE FROM record WHERE collection_id=?",
            "DELETE FROM collection WHERE collection_id=?",

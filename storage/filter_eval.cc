@@ -2,12 +2,12 @@
 #include "storage/filter_eval.h"
 
 #include <algorithm>
-#include <iterator>
 #include <limits>
 #include <optional>
 
 #include "storage/document_index.h"
 #include "storage/error.h"
+#include "storage/posting_index.h"
 #include "storage/records.h"
 #include "storage/regex_function.h"
 
@@ -24,28 +24,19 @@ struct Selection {
   bool complement = false;
 };
 
-template <typename Algorithm>
-RowSet merge(const RowSet& a, const RowSet& b, Algorithm algorithm) {
-  RowSet out;
-  algorithm(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(out));
-  return out;
-}
-
-RowSet united(const RowSet& a, const RowSet& b) {
-  return merge(a, b, [](auto... args) { std::set_union(args...); });
-}
-RowSet common(const RowSet& a, const RowSet& b) {
-  return merge(a, b, [](auto... args) { std::set_intersection(args...); });
-}
-RowSet without(const RowSet& a, const RowSet& b) {
-  return merge(a, b, [](auto... args) { std::set_difference(args...); });
-}
-
-Selection operator&(const Selection& a, const Selection& b) {
-  if (!a.complement && !b.complement) return {common(a.rows, b.rows), false};
-  if (!a.complement) return {without(a.rows, b.rows), false};
-  if (!b.complement) return {without(b.rows, a.rows), false};
-  return {united(a.rows, b.rows), true};
+Selection operator&(Selection a, const Selection& b) {
+  if (a.complement && b.complement) {
+    a.rows |= b.rows;
+  } else if (!a.complement && !b.complement) {
+    a.rows &= b.rows;
+  } else if (!a.complement) {
+    a.rows -= b.rows;
+  } else {
+    RowSet rows = b.rows;
+    rows -= a.rows;
+    return {std::move(rows), false};
+  }
+  return a;
 }
 
 Selection inverted(Selection selection) {
@@ -74,15 +65,14 @@ bool is_document_condition(const Filter& filter) {
 class Evaluator {
  public:
   Evaluator(Database& db, std::int64_t collection_id)
-      : db_(db), collection_id_(collection_id), records_(db, collection_id) {
-    Statement pending(db_, "SELECT 1 FROM posting_pending LIMIT 1");
-    has_pending_ = pending.step();
-  }
+      : db_(db), collection_id_(collection_id), records_(db, collection_id) {}
 
   RowSet run(const Filter& filter) {
     Selection selection = evaluate(filter, std::nullopt);
     if (!selection.complement) return std::move(selection.rows);
-    return without(all_rows(), selection.rows);
+    RowSet rows(records_.row_ids(0, 0, std::numeric_limits<std::uint64_t>::max()));
+    rows -= selection.rows;
+    return rows;
   }
 
  private:
@@ -94,7 +84,7 @@ class Evaluator {
       case Op::any_of: {
         Selection none_of{{}, true};
         for (const Filter& child : filter.children) {
-          none_of = none_of & inverted(evaluate(child, candidates));
+          none_of = std::move(none_of) & inverted(evaluate(child, candidates));
         }
         return inverted(std::move(none_of));
       }
@@ -129,7 +119,8 @@ class Evaluator {
     for (const bool documents : {false, true}) {
       for (const Filter& child : filter.children) {
         if (is_document_condition(child) != documents) continue;
-        result = result & evaluate(child, result);
+        const Selection matches = evaluate(child, result);
+        result = std::move(result) & matches;
       }
     }
     return result;
@@ -161,25 +152,24 @@ class Evaluator {
     for (const Value& member : filter.operands) {
       check_scalar(filter, member);
       if (filter.field == Field::metadata) {
-        append_comparable(rows, filter.key, member, "=");
+        append_comparable(rows, filter.key, member, Comparison::equal);
       } else if (const auto* text = std::get_if<std::string>(&member)) {
         append_equal(rows, filter.field, *text, candidates);
       }
     }
-    return sorted(std::move(rows));
+    return rows;
   }
 
   void append_equal(RowSet& rows, Field field, const std::string& text,
                     const std::optional<Selection>& candidates) {
     if (field == Field::id) {
-      if (const auto row_id = records_.find(text)) rows.push_back(*row_id);
+      if (const auto row_id = records_.find(text)) rows.add(*row_id);
       return;
     }
     const DocumentCondition condition = field == Field::document
                                             ? DocumentCondition{text, "document=?2", {{text}}}
                                             : DocumentCondition{text, "uri=?2", {}};
-    const RowSet found = search(condition, candidates);
-    rows.insert(rows.end(), found.begin(), found.end());
+    rows |= search(condition, candidates);
   }
 
   RowSet ordered(const Filter& filter) {
@@ -188,13 +178,13 @@ class Evaluator {
       throw Error(ErrorCode::invalid_argument,
                   "filter on '" + filter.key + "': $gt, $gte, $lt and $lte take a number");
     }
-    const char* comparison = filter.op == Op::gt    ? ">"
-                             : filter.op == Op::gte ? ">="
-                             : filter.op == Op::lt  ? "<"
-                                                    : "<=";
+    const Comparison comparison = filter.op == Op::gt    ? Comparison::greater
+                                  : filter.op == Op::gte ? Comparison::greater_or_equal
+                                  : filter.op == Op::lt  ? Comparison::less
+                                                         : Comparison::less_or_equal;
     RowSet rows;
     append_comparable(rows, filter.key, bound, comparison);
-    return sorted(std::move(rows));
+    return rows;
   }
 
   RowSet containing(const Filter& filter) {
@@ -202,38 +192,25 @@ class Evaluator {
     check_scalar(filter, element);
     RowSet rows;
     for (const PostingValue& value : posting_values(element)) {
-      append(rows, filter.key, array_kind_of(element), "=", value);
+      append(rows, filter.key, array_kind_of(element), Comparison::equal, value);
     }
-    return sorted(std::move(rows));
+    return rows;
   }
 
   // Integers and floats compare with each other, other values with their own kind.
   void append_comparable(RowSet& rows, const std::string& key, const Value& scalar,
-                         const char* comparison) {
+                         Comparison comparison) {
     const PostingValue value = posting_values(scalar).front();
     if (!is_number(scalar)) return append(rows, key, kind_of(scalar), comparison, value);
     append(rows, key, ValueKind::integer, comparison, value);
     append(rows, key, ValueKind::floating, comparison, value);
   }
 
-  void append(RowSet& rows, const std::string& key, ValueKind kind, const char* comparison,
+  void append(RowSet& rows, const std::string& key, ValueKind kind, Comparison comparison,
               const PostingValue& value) {
     const std::optional<std::int64_t> key_id = records_.key_id(key, kind);
     if (!key_id) return;  // no record ever had such a value
-    for (const char* table : {"posting", "posting_pending"}) {
-      if (!has_pending_ && table != std::string_view("posting")) continue;
-      Statement found(db_, std::string("SELECT row_id FROM ") + table +
-                               " WHERE key_id=? AND value" + comparison + "?");
-      found.bind(*key_id);
-      bind_posting(found, value);
-      while (found.step()) rows.push_back(found.integer(0));
-    }
-  }
-
-  static RowSet sorted(RowSet rows) {
-    if (!std::is_sorted(rows.begin(), rows.end())) std::sort(rows.begin(), rows.end());
-    rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
-    return rows;
+    rows |= find_postings(db_, *key_id, comparison, value);
   }
 
   // A positive condition on a text as SQL, and what the document index may be asked for.
@@ -265,11 +242,10 @@ class Evaluator {
     if (bounded) most = std::min<std::uint64_t>(most, candidates->rows.size());
     if (!bounded || candidates->rows.size() > kFew) {
       if (auto found = document_candidates(db_, collection_id_, condition.required, most)) {
-        Selection indexed{std::move(found->rows), false};
-        if (candidates) indexed = indexed & *candidates;
+        Selection indexed{RowSet(found->rows), false};
+        if (candidates) indexed = std::move(indexed) & *candidates;
         RowSet rows = matches_among(indexed.rows, condition);
-        const RowSet later = scan(condition, found->indexed_through);
-        rows.insert(rows.end(), later.begin(), later.end());
+        rows |= scan(condition, found->indexed_through);
         return rows;
       }
     }
@@ -282,9 +258,9 @@ class Evaluator {
   RowSet matches_among(const RowSet& candidates, const DocumentCondition& condition) {
     Statement found(db_, std::string("SELECT 1 FROM record WHERE row_id=?1 AND ") + condition.sql);
     RowSet rows;
-    for (const std::int64_t row_id : candidates) {
+    for (const std::int64_t row_id : candidates.values()) {
       found.bind(row_id, condition.text);
-      if (found.step()) rows.push_back(row_id);
+      if (found.step()) rows.add(row_id);
       found.rewind();
     }
     return rows;
@@ -296,7 +272,7 @@ class Evaluator {
                              condition.sql + " ORDER BY row_id");
     found.bind(collection_id_, condition.text, after);
     RowSet rows;
-    while (found.step()) rows.push_back(found.integer(0));
+    while (found.step()) rows.add(found.integer(0));
     return rows;
   }
 
@@ -307,12 +283,9 @@ class Evaluator {
     return count.step() ? static_cast<std::uint64_t>(count.integer(0)) : 0;
   }
 
-  RowSet all_rows() { return records_.row_ids(0, 0, std::numeric_limits<std::uint64_t>::max()); }
-
   Database& db_;
   std::int64_t collection_id_;
   Records records_;
-  bool has_pending_ = false;
 };
 
 }  // namespace

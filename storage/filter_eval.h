@@ -2,15 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "storage/filter.h"
+#include "storage/row_set.h"
 #include "storage/sqlite.h"
 
 namespace vkb {
-
-// Row ids, ascending, without repeats.
-using RowSet = std::vector<std::int64_t>;
 
 // The records of a collection that `filter` matches, as the connection's transaction sees them.
 // Metadata conditions read their index. Document conditions read documents: only the candidates'

@@ -63,7 +63,7 @@ CREATE TABLE metadata_key(
   UNIQUE(collection_id, key, kind));
 
 -- The metadata index, a cache of record.metadata (R9), ordered for filters. Bulk loads append to
--- posting_pending, in row order, which is cheap, and merge it into posting when they end; filters read both.
+-- posting_pending, in row order, which is cheap, and merge it when they end; filters read both.
 CREATE TABLE posting(
   key_id INTEGER NOT NULL, value NOT NULL, row_id INTEGER NOT NULL,
   PRIMARY KEY(key_id, value, row_id)) WITHOUT ROWID;
@@ -115,6 +115,26 @@ INSERT INTO database(uuid, tenant, name)
   VALUES('00000000-0000-0000-0000-000000000000', 'default_tenant', 'default_database');
 )sql";
 
+constexpr const char* kVersion2 = R"sql(
+-- What posting and posting_pending had, merged into blocks (storage/posting_index.h). A block holds
+-- all entries of a range of values; rows: a set of rows, or NULL when it must be made from
+-- entries; entries: NULL when the block is of one value.
+CREATE TABLE posting_block(
+  block_id INTEGER PRIMARY KEY,
+  key_id INTEGER NOT NULL,
+  first_value NOT NULL,
+  last_value NOT NULL,
+  entry_count INTEGER NOT NULL,
+  rows BLOB,
+  entries BLOB);
+CREATE UNIQUE INDEX posting_block_by_value ON posting_block(key_id, first_value);
+
+-- Entries of blocks that are no more. posting has those that are in no block yet.
+CREATE TABLE posting_removed(
+  key_id INTEGER NOT NULL, value NOT NULL, row_id INTEGER NOT NULL,
+  PRIMARY KEY(key_id, value, row_id)) WITHOUT ROWID;
+)sql";
+
 std::int64_t pragma(Database& database, const char* name) {
   Statement statement(database, std::string("PRAGMA ") + name);
   return statement.step() ? statement.integer(0) : 0;
@@ -154,6 +174,10 @@ void migrate(Database& writer) {
                    "; PRAGMA user_version=1;");
   }
   check_schema(writer);
+  if (schema_version(writer) == 1) {
+    writer.execute(kVersion2);
+    writer.execute("PRAGMA user_version=2;");
+  }
   transaction.commit();
 }
 

@@ -120,6 +120,20 @@ std::optional<std::string> Statement::optional_text(int column) const {
   return std::string(text(column));
 }
 
+std::variant<std::int64_t, double, std::string> Statement::scalar(int column) const {
+  switch (sqlite3_column_type(statement_, column)) {
+    case SQLITE_INTEGER:
+      return integer(column);
+    case SQLITE_FLOAT:
+      return sqlite3_column_double(statement_, column);
+    case SQLITE_TEXT:
+      return std::string(text(column));
+    default:
+      throw Error(ErrorCode::corruption, database_.path() + ": " + sql_.substr(0, 200) +
+                                             ": neither a number nor a text");
+  }
+}
+
 void Statement::bind_next(std::nullptr_t) { sqlite3_bind_null(statement_, next_++); }
 
 void Statement::bind_next(std::int64_t value) { sqlite3_bind_int64(statement_, next_++, value); }

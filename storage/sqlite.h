@@ -48,6 +48,8 @@ class Statement {
   std::string_view text(int column) const;
   std::span<const std::byte> blob(int column) const;
   std::optional<std::string> optional_text(int column) const;
+  // A number or text as it is stored; throws corruption for anything else.
+  std::variant<std::int64_t, double, std::string> scalar(int column) const;
 
  private:
   void bind_next(std::nullptr_t);

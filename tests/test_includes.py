@@ -39,8 +39,9 @@ THIRD_PARTY = {
     "boost/*": ("server/http_server.cc", "server/http_session.cc", "server/http_exchange.*"),
     "prometheus/*": ("server/metrics.cc",),
     "re2/*": ("storage/regex_function.cc", "storage/filter.cc"),
+    "roaring/*": ("storage/row_set.cc",),
     "zstd.h": ("storage/compression.cc",),
-    "xxhash.h": ("storage/segment_format.cc", "storage/records.cc", "importers/bytes.cc"),
+    "xxhash.h": ("storage/segment_format.cc", "storage/posting_*.cc", "importers/bytes.cc"),
     "nlohmann/*": (
         *("storage/*.cc", "importers/*.cc", "server/*.cc", "tools/*.cc", "bench/*"),
         *("server/schema_json.h", "server/search_json.h", "server/search_rank.h"),

@@ -394,12 +394,22 @@ TEST_F(Corrupt, MetadataThatIsNotJson) {
 }
 
 TEST_F(Corrupt, TheMetadataIndexIsRebuilt) {
-  sql("DELETE FROM posting WHERE row_id % 7 = 0");
-  expect_repair("missing from the index");
-  sql("INSERT OR IGNORE INTO posting SELECT key_id, value, row_id+1 FROM posting LIMIT 500");
-  expect_repair("metadata index has");
-  sql("DELETE FROM posting");
-  expect_repair("missing from the index");
+  const std::string differs = "does not agree with the records";
+  sql("DELETE FROM posting_block WHERE block_id % 2 = 0");
+  ask_everything(true);
+  expect_repair(differs);
+  sql("INSERT OR IGNORE INTO posting SELECT key_id, first_value, 1 FROM posting_block");
+  expect_repair(differs);
+  sql("INSERT INTO posting_removed SELECT key_id, first_value, 1 FROM posting_block");
+  expect_repair(differs);
+  for (const char* column : {"rows", "entries"}) {
+    sql(std::string("UPDATE posting_block SET ") + column + "=zeroblob(length(" + column +
+        ")) WHERE " + column + " NOT NULL");
+    ask_everything();
+    expect_repair("metadata index, block");
+  }
+  sql("DELETE FROM posting_block");
+  expect_repair(differs);
 }
 
 TEST_F(Corrupt, TheDocumentIndexIsRebuilt) {

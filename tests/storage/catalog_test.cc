@@ -222,6 +222,12 @@ std::int64_t fill_collection(Database& db, const std::string& name) {
   RecordRow changed = records.read(*records.find("0"));
   changed.document = "another text";
   records.replace(changed);
+  for (const char* sql : {"INSERT INTO posting_block(key_id, first_value, last_value, entry_count)"
+                          " SELECT key_id, 0, 0, 0 FROM metadata_key WHERE collection_id=?",
+                          "INSERT INTO posting_removed(key_id, value, row_id)"
+                          " SELECT key_id, 0, 0 FROM metadata_key WHERE collection_id=?"}) {
+    Statement(db, sql).bind(id).run();
+  }
   return id;
 }
 

@@ -372,7 +372,7 @@ struct Model {
   RowSet expected(const Filter& filter) const {
     RowSet out;
     for (const auto& [row_id, row] : rows) {
-      if (matches(row, filter)) out.push_back(row_id);
+      if (matches(row, filter)) out.add(row_id);
     }
     return out;
   }
@@ -398,7 +398,7 @@ void change(Database& db, Model& model, Chance& chance, int step) {
       model.rows.erase(at);
     }
   } else if (dice == 18) {
-    merge_pending_postings(db);
+    merge_postings(db);
   } else {
     rebuild_postings(db, model.collection);
   }
@@ -595,7 +595,7 @@ TEST_F(FilterEvalTest, OperandsThatNoRecordCouldMatchAreRefused) {
 
 // Few candidates are read one by one, many by a scan: both give the same.
 TEST_F(FilterEvalTest, DocumentsOfFewCandidates) {
-  RowSet rows;
+  std::vector<std::int64_t> rows;
   for (int i = 0; i < 200; ++i) {
     rows.push_back(
         add(Metadata{{"n", std::int64_t{i}}},

@@ -10,6 +10,9 @@
 #include <vector>
 
 #include "storage/catalog.h"
+#include "storage/filter_eval.h"
+#include "storage/posting_index.h"
+#include "storage/records.h"
 #include "tests/support/test_data.h"
 #include "tests/support/test_database.h"
 
@@ -35,6 +38,43 @@ TEST(Schema, MigratingAgainChangesNothing) {
   file.reopen();
   EXPECT_EQ(list_all_collections(file.db()).size(), 1u);
   EXPECT_EQ(list_databases(file.db(), "default_tenant").size(), 1u);
+}
+
+// The store of a schema 1: its index is one table. It can be read as it is, becomes schema 2 with
+// the first write, and its entries blocks with the next merge.
+TEST(Schema, AStoreOfVersion1IsReadAndThenMigrated) {
+  TestDatabase file;
+  const std::int64_t collection = make_collection(file.db(), "old");
+  Records records(file.db(), collection);
+  for (int i = 0; i < 1000; ++i) {
+    RecordRow row;
+    row.id = std::to_string(i);
+    row.metadata = Metadata{{"n", std::int64_t{i}}, {"half", i % 2 == 0}};
+    records.insert(row, i >= 900);
+  }
+  file.db().execute("DROP TABLE posting_block; DROP TABLE posting_removed; PRAGMA user_version=1");
+  const auto ask = [&](Database& db) {
+    return evaluate(db, collection, parse_where(R"({"$and":[{"half":true},{"n":{"$gte":800}}]})"));
+  };
+  const auto digest = [&](Database& db) { return digest_postings(db, collection, [] {}); };
+  const PostingDigest before = digest(file.db());
+  EXPECT_EQ(before.count, 2000u);
+  {
+    Database reader(file.path(), Database::Mode::reader);
+    EXPECT_NO_THROW(check_schema(reader));
+    EXPECT_EQ(ask(reader).size(), 100u);
+    EXPECT_EQ(count_unmerged_postings(reader, 5000), 1800u);
+  }
+  Database reader(file.path(), Database::Mode::reader);
+  EXPECT_EQ(ask(reader).size(), 100u);
+  migrate(file.db());
+  EXPECT_EQ(schema_version(file.db()), kSchemaVersion);
+  EXPECT_EQ(ask(reader).size(), 100u) << "a reader that was there before";
+  EXPECT_EQ(digest(file.db()), before);
+  merge_postings(file.db());
+  EXPECT_EQ(integer_of(file.db(), "SELECT count(*) FROM posting"), 0);
+  EXPECT_EQ(ask(reader).size(), 100u);
+  EXPECT_EQ(digest(reader), before);
 }
 
 TEST(Schema, ANewerVersionIsUnsupported) {
