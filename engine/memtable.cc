@@ -21,7 +21,7 @@ std::optional<std::size_t> MemtableView::find(std::int64_t row_id) const noexcep
 }
 
 std::vector<Neighbour> MemtableView::search(const PreparedQuery& query, std::uint32_t k,
-                                            const RowSet* accepted) const {
+                                            const Selection* accepted) const {
   std::vector<Neighbour> nearest;  // a heap, the farthest on top
   for (std::size_t entry = 0; entry < count_; ++entry) {
     if (!is_live(entry)) continue;

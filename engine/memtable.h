@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "engine/search.h"
-#include "storage/row_set.h"
+#include "storage/filter_eval.h"
 
 namespace vkb {
 
@@ -54,7 +54,7 @@ class MemtableView {
 
   // The k nearest live rows, ascending; among `accepted` when given.
   std::vector<Neighbour> search(const PreparedQuery& query, std::uint32_t k,
-                                const RowSet* accepted) const;
+                                const Selection* accepted) const;
 
  private:
   friend class Memtable;

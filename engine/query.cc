@@ -29,14 +29,14 @@ std::size_t find_from(std::span<const std::uint64_t> ids, std::size_t at, std::u
 }
 
 // The accepted rows of one segment, as slots. nothing: none of them is here.
-std::optional<Bitmap> accepted_slots(const Segment& segment, const RowSet& accepted,
+std::optional<Bitmap> accepted_slots(const Segment& segment, const Selection& accepted,
                                      std::size_t& count) {
-  Bitmap slots(segment.row_count());
+  Bitmap slots(segment.row_count(), accepted.complement);
   const std::span<const std::uint64_t> ids = segment.sorted_row_ids();
   const std::span<const std::uint32_t> slot_of = segment.sorted_slots();
   count = 0;
   std::size_t at = 0;  // ids before it are smaller than the rows to come
-  accepted.visit([&](std::span<const std::int64_t> rows) {
+  accepted.rows.visit([&](std::span<const std::int64_t> rows) {
     for (const std::int64_t row_id : rows) {
       at = find_from(ids, at, static_cast<std::uint64_t>(row_id));
       if (at == ids.size()) return false;
@@ -47,18 +47,19 @@ std::optional<Bitmap> accepted_slots(const Segment& segment, const RowSet& accep
                                                std::to_string(slot) + ", it has " +
                                                std::to_string(segment.row_count()) + " rows");
       }
-      slots.set(slot);
+      accepted.complement ? slots.reset(slot) : slots.set(slot);
       ++count;
     }
     return true;
   });
+  if (accepted.complement) count = segment.row_count() - count;
   if (count == 0) return std::nullopt;
   return slots;
 }
 
 std::vector<Neighbour> search_segment(const SegmentView& view, const PreparedQuery& query,
                                       const QueryOptions& options, std::uint32_t ef,
-                                      const RowSet* accepted) {
+                                      const Selection* accepted) {
   const Segment& segment = *view.segment;
   RowSelection selection{.dead = view.dead.get(), .accepted = nullptr};
   std::optional<Bitmap> slots;
@@ -96,21 +97,27 @@ void check_query(std::span<const float> query, std::uint32_t dim) {
 
 }  // namespace
 
+std::optional<Selection> select_rows(Database& db, std::int64_t collection_id, const Filter* filter,
+                                     std::optional<std::span<const std::string>> ids) {
+  if (!ids && !filter) return std::nullopt;
+  if (!ids) return select_rows(db, collection_id, *filter);
+  Selection named;
+  Records records(db, collection_id);
+  for (const std::string& id : *ids) {
+    if (const auto row_id = records.find(id)) named.rows.add(*row_id);
+  }
+  if (!filter || named.rows.empty()) return named;
+  const Selection matches = select_rows(db, collection_id, *filter);
+  matches.complement ? named.rows -= matches.rows : named.rows &= matches.rows;
+  return named;
+}
+
 std::optional<RowSet> matching_rows(Database& db, std::int64_t collection_id, const Filter* filter,
                                     std::optional<std::span<const std::string>> ids) {
-  std::optional<RowSet> rows;
-  if (ids) {
-    rows.emplace();
-    Records records(db, collection_id);
-    for (const std::string& id : *ids) {
-      if (const auto row_id = records.find(id)) rows->add(*row_id);
-    }
-  }
-  if (!filter || (rows && rows->empty())) return rows;
-  RowSet matches = evaluate(db, collection_id, *filter);
-  if (!rows) return matches;
-  matches &= *rows;
-  return matches;
+  if (filter && !ids) return evaluate(db, collection_id, *filter);
+  std::optional<Selection> selection = select_rows(db, collection_id, filter, ids);
+  if (!selection) return std::nullopt;
+  return std::move(selection->rows);  // ids are no complement
 }
 
 Record read_record(Records& records, std::int64_t row_id, const Include& include,
@@ -139,7 +146,7 @@ namespace {
 
 std::vector<Neighbour> search_snapshot(const Snapshot& snapshot, const PreparedQuery& query,
                                        const QueryOptions& options, std::uint32_t ef,
-                                       const RowSet* accepted) {
+                                       const Selection* accepted) {
   std::vector<Neighbour> nearest = snapshot.memtable.search(query, options.k, accepted);
   for (const SegmentView& view : snapshot.segments) {
     const std::vector<Neighbour> found = search_segment(view, query, options, ef, accepted);
@@ -164,8 +171,9 @@ std::vector<std::vector<Hit>> run_queries(Database& db, OpenCollection& collecti
   const Filter* filter = options.filter ? &*options.filter : nullptr;
   std::optional<std::span<const std::string>> ids;
   if (options.ids) ids = *options.ids;
-  const std::optional<RowSet> accepted = matching_rows(db, row.collection_id, filter, ids);
-  if (options.k == 0 || (accepted && accepted->empty())) return answers;
+  const std::optional<Selection> accepted = select_rows(db, row.collection_id, filter, ids);
+  if (options.k == 0) return answers;
+  if (accepted && accepted->rows.empty() && !accepted->complement) return answers;
 
   const std::shared_ptr<const Snapshot> snapshot = collection.snapshot(db, row);
   const std::uint32_t ef = std::max(options.ef > 0 ? options.ef : row.ef_search, options.k);

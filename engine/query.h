@@ -18,6 +18,9 @@ namespace vkb {
 
 // The rows that `filter` (may be null) matches among `ids`; nothing when neither is given: all
 // rows.
+std::optional<Selection> select_rows(Database& db, std::int64_t collection_id, const Filter* filter,
+                                     std::optional<std::span<const std::string>> ids);
+// The same, spelled out.
 std::optional<RowSet> matching_rows(Database& db, std::int64_t collection_id, const Filter* filter,
                                     std::optional<std::span<const std::string>> ids);
 

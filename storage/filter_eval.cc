@@ -17,13 +17,6 @@ namespace {
 using Op = Filter::Op;
 using Field = Filter::Field;
 
-// A set of rows, or all rows but those: complements stay cheap until someone needs them spelled
-// out.
-struct Selection {
-  RowSet rows;
-  bool complement = false;
-};
-
 Selection operator&(Selection a, const Selection& b) {
   if (a.complement && b.complement) {
     a.rows |= b.rows;
@@ -67,15 +60,6 @@ class Evaluator {
   Evaluator(Database& db, std::int64_t collection_id)
       : db_(db), collection_id_(collection_id), records_(db, collection_id) {}
 
-  RowSet run(const Filter& filter) {
-    Selection selection = evaluate(filter, std::nullopt);
-    if (!selection.complement) return std::move(selection.rows);
-    RowSet rows(records_.row_ids(0, 0, std::numeric_limits<std::uint64_t>::max()));
-    rows -= selection.rows;
-    return rows;
-  }
-
- private:
   // candidates: only these rows matter to the caller; the answer may hold others too.
   Selection evaluate(const Filter& filter, const std::optional<Selection>& candidates) {
     switch (filter.op) {
@@ -113,6 +97,7 @@ class Evaluator {
     throw Error(ErrorCode::invalid_argument, "filter: unknown operator");
   }
 
+ private:
   // Conditions on metadata first: they are cheap, and spare documents from being read.
   Selection all_of(const Filter& filter) {
     Selection result{{}, true};
@@ -290,8 +275,16 @@ class Evaluator {
 
 }  // namespace
 
+Selection select_rows(Database& db, std::int64_t collection_id, const Filter& filter) {
+  return Evaluator(db, collection_id).evaluate(filter, std::nullopt);
+}
+
 RowSet evaluate(Database& db, std::int64_t collection_id, const Filter& filter) {
-  return Evaluator(db, collection_id).run(filter);
+  Selection selection = select_rows(db, collection_id, filter);
+  if (!selection.complement) return std::move(selection.rows);
+  RowSet rows(Records(db, collection_id).row_ids(0, 0, std::numeric_limits<std::uint64_t>::max()));
+  rows -= selection.rows;
+  return rows;
 }
 
 }  // namespace vkb

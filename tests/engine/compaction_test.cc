@@ -8,6 +8,7 @@
 #include "engine/record_writer.h"
 #include "engine/tuning.h"
 #include "storage/document_index.h"
+#include "storage/posting_index.h"
 #include "tests/support/faulty_file_system.h"
 #include "tests/support/temp_directory.h"
 #include "tests/support/test_data.h"
@@ -336,6 +337,62 @@ TEST_F(Compaction, GoesOnBesideADamagedDocumentIndex) {
                    ErrorCode::corruption, "document_trigram");
   EXPECT_TRUE(store.repair().problems.empty());
   EXPECT_EQ(collection.get({.ids = {}, .filter = filter, .include = {}}).size(), 111u);
+  EXPECT_EQ(differences(expected_of(records), collection), "");
+}
+
+// The maintenance thread brings metadata into blocks when much of it waits.
+TEST_F(Compaction, MetadataIsMergedBehindTheCaller) {
+  Store store = Store::open(directory_.path());
+  Collection collection = store.create_collection("vectors", {.space = Space::l2});
+  const auto record = [](std::size_t i, std::int64_t value) {
+    return Record{.id = "r" + std::to_string(i),
+                  .embedding = std::vector<float>(4, static_cast<float>(i)),
+                  .metadata = Metadata{{"n", value}, {"half", value % 2 == 0}}};
+  };
+  const auto unmerged = [&] {
+    Database db(directory_.file("vkb.sqlite3"), Database::Mode::reader);
+    return count_unmerged_postings(db, kMergePostings);
+  };
+  const auto above = [&](std::int64_t bound) {
+    const Filter filter = Filter::compare(Filter::Op::gte, "n", bound);
+    return collection.get({.ids = {}, .filter = filter, .include = {}}).size();
+  };
+  std::vector<Record> records;
+  for (std::size_t i = 0; i < kMergePostings / 2; ++i) {
+    records.push_back(record(i, static_cast<std::int64_t>(i)));
+  }
+  collection.add(std::span(records).first(records.size() - 1));
+  collection.wait_for_maintenance();
+  EXPECT_EQ(unmerged(), kMergePostings - 2);  // too few to be worth it
+  collection.add(std::span(records).last(1));
+  collection.wait_for_maintenance();
+  EXPECT_EQ(unmerged(), 0u);
+  EXPECT_EQ(above(1000), records.size() - 1000);
+  for (std::size_t i = 0; i < 500; ++i) records[i] = record(i, 10'000);
+  collection.upsert(std::span(records).first(500));
+  collection.remove(std::vector<std::string>{"r4000"});
+  EXPECT_EQ(above(1000), records.size() - 1000 + 499);
+  EXPECT_TRUE(collection.compact());
+  EXPECT_EQ(unmerged(), 0u);
+  EXPECT_EQ(above(1000), records.size() - 1000 + 499);
+  EXPECT_TRUE(is_sound(store));
+}
+
+// R9: a damaged metadata index costs its own answers, and neither writes nor seals.
+TEST_F(Compaction, GoesOnBesideADamagedMetadataIndex) {
+  std::vector<Record> records = test_records(2 * kMergePostings, 4);
+  Store store = Store::open(directory_.path());
+  Collection collection = store.create_collection("vectors", {.space = Space::l2, .m = 4});
+  collection.add(std::span(records).first(kMergePostings));
+  collection.wait_for_maintenance();
+  {
+    Database db(directory_.file("vkb.sqlite3"), Database::Mode::writer);
+    db.execute("UPDATE posting_block SET rows=x'00', entries=x'00'");
+  }
+  collection.add(std::span(records).last(kMergePostings));
+  VKB_EXPECT_ERROR(collection.wait_for_maintenance(), ErrorCode::corruption, "metadata index");
+  EXPECT_EQ(collection.count(), records.size());
+  EXPECT_TRUE(store.repair().problems.empty());
   EXPECT_EQ(differences(expected_of(records), collection), "");
 }
 

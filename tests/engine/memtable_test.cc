@@ -25,8 +25,10 @@ TEST(Memtable, FindsTheNearestLiveRows) {
   const MemtableView view = memtable.view(3);
   EXPECT_EQ(ids_of(view.search(query, 2, nullptr)), (std::vector<std::uint64_t>{11, 12}));
   EXPECT_EQ(ids_of(view.search(query, 9, nullptr)), (std::vector<std::uint64_t>{11, 12, 10}));
-  const RowSet accepted{10, 12};
+  Selection accepted{{10, 12}};
   EXPECT_EQ(ids_of(view.search(query, 1, &accepted)), (std::vector<std::uint64_t>{12}));
+  accepted.complement = true;
+  EXPECT_EQ(ids_of(view.search(query, 9, &accepted)), (std::vector<std::uint64_t>{11}));
   EXPECT_EQ(view.live_count(), 3u);
 }
 
