@@ -129,8 +129,8 @@ std::variant<std::int64_t, double, std::string> Statement::scalar(int column) co
     case SQLITE_TEXT:
       return std::string(text(column));
     default:
-      throw Error(ErrorCode::corruption, database_.path() + ": " + sql_.substr(0, 200) +
-                                             ": neither a number nor a text");
+      throw Error(ErrorCode::corruption,
+                  database_.path() + ": " + sql_.substr(0, 200) + ": neither a number nor a text");
   }
 }
 

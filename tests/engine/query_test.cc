@@ -55,21 +55,26 @@ TEST_P(Query, MergesAllPlacesAVectorCanBeIn) {
   ASSERT_EQ(info.tombstone_count, 2u);
 
   Expected group;
+  Expected others;
   std::vector<std::string> ids;
   Expected named;
   for (const auto& [id, record] : expected) {
     if (std::get<std::string>(record.metadata->at("group")) == "g5") group.emplace(id, record);
+    if (!group.contains(id)) others.emplace(id, record);
     if (id.back() != '7') continue;
     ids.push_back(id);
     named.emplace(id, record);
   }
   const Filter filter = Filter::compare(Filter::Op::eq, "group", std::string("g5"));
+  const Filter complement = Filter::compare(Filter::Op::ne, "group", std::string("g5"));
   TestRandom random(5);
   for (int i = 0; i < 20; ++i) {
     const std::vector<float> query = random_vector(random, 6);
     for (const bool exact : {false, true}) {
       expect_right(query, {.k = 10, .exact = exact}, expected);
       expect_right(query, {.k = 10, .exact = exact, .ids = {}, .filter = filter}, group);
+      expect_right(query, {.k = 10, .exact = exact, .ids = {}, .filter = complement}, others);
+      expect_right(query, {.k = 10, .exact = exact, .ids = ids, .filter = complement}, named);
       expect_right(query, {.k = 10, .exact = exact, .ids = ids}, named);
     }
   }
