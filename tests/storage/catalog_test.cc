@@ -42,14 +42,16 @@ TEST(CheckName, RefusesTheRestWithChromasWords) {
   for (const std::string& name :
        {std::string(), std::string("ab"), long_name, std::string("-ab"), std::string("ab-"),
         std::string(".ab"), std::string("ab_"), std::string("a b"), std::string("a/b"),
-        std::string("a+b"), std::string("äbc"), std::string("abä"), std::string("a\0b", 3),
-        std::string("abc\n"), std::string("::1"), std::string("a:b")}) {
+        std::string("a+b"), std::string("äbc"), std::string("abä"), std::string("abc\n"),
+        std::string("::1"), std::string("a:b")}) {
     const std::string expected =
         "collection: Expected a name containing 3-512 characters from [a-zA-Z0-9._-], "
         "starting and ending with a character in [a-zA-Z0-9]. Got: " +
         name;
-    EXPECT_EQ(message_of(name), expected.c_str());  // what() ends at a NUL
+    EXPECT_EQ(message_of(name), expected);
   }
+  // The message goes on after a NUL.
+  EXPECT_NE(message_of(std::string("abc\0d", 5)).find("Got: abc\\u0000d"), std::string::npos);
   EXPECT_EQ(message_of("a..b"),
             "collection: Expected a name that does not contains two consecutive periods (..). Got "
             "a..b");
