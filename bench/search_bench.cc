@@ -17,6 +17,7 @@
 #include <stdexcept>
 #include <thread>
 
+#include "engine/bit_codes.h"
 #include "engine/search.h"
 #include "tests/engine/sample_segment.h"
 
@@ -104,6 +105,7 @@ class Workload {
     SampleOptions options;
     options.threads = threads != nullptr ? static_cast<unsigned>(std::atoi(threads))
                                          : std::thread::hardware_concurrency();
+    options.bit_codes = has_bit_codes(base.dim) && std::getenv("VKB_NO_BIT_CODES") == nullptr;
     const auto path = std::filesystem::temp_directory_path() /
                       ("vkb_search_bench_" + std::to_string(std::random_device{}()) + ".vseg");
     const auto begin = std::chrono::steady_clock::now();

@@ -4,7 +4,9 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -42,52 +44,77 @@ class VisitedMarks {
 };
 
 // The nearest `capacity` candidates offered, in ascending order, and which of them were taken out
-// for expansion. An array kept sorted: most candidates are refused by one comparison, and the rest
-// go in near the end.
+// for expansion. Most candidates are refused by one comparison; the others are put into an array of
+// numbers that sort as they do, found by a search without branches and made room for by memmove.
+// The last bit of a distance is not kept: it marks what was taken.
 class CandidatePool {
  public:
   void reset(std::size_t capacity) {
-    items_.clear();
-    items_.reserve(capacity);
+    if (keys_.size() < capacity) keys_.resize(capacity);
     capacity_ = capacity;
+    size_ = 0;
     next_ = 0;
   }
-  bool full() const noexcept { return items_.size() == capacity_; }
+  bool full() const noexcept { return size_ == capacity_; }
   bool admits(float distance) const noexcept {
-    return !full() || distance < items_.back().candidate.distance;
+    return !full() || key_of({distance, 0}) < (keys_[size_ - 1] & kDistance);
   }
-  float worst() const noexcept { return items_.back().candidate.distance; }
+  float worst() const noexcept { return distance_of(keys_[size_ - 1]); }
   void offer(Candidate candidate) {
     if (!admits(candidate.distance)) return;
-    const auto at =
-        std::upper_bound(items_.begin(), items_.end(), candidate,
-                         [](const Candidate& a, const Item& b) { return a < b.candidate; });
-    const auto index = static_cast<std::size_t>(at - items_.begin());
-    if (full()) items_.pop_back();
-    items_.insert(items_.begin() + static_cast<std::ptrdiff_t>(index), {candidate, false});
+    if (full()) --size_;
+    const std::uint64_t key = key_of(candidate);
+    const std::size_t index = lower_bound(key);
+    std::uint64_t* at = keys_.data() + index;
+    std::memmove(at + 1, at, (size_ - index) * sizeof(key));
+    *at = key;
+    ++size_;
     next_ = std::min(next_, index);
   }
   // The nearest candidate not taken yet; take() marks it.
   std::optional<std::uint32_t> next() noexcept {
-    while (next_ < items_.size() && items_[next_].taken) ++next_;
-    if (next_ == items_.size()) return std::nullopt;
-    return items_[next_].candidate.slot;
+    while (next_ < size_ && (keys_[next_] & kTaken) != 0) ++next_;
+    if (next_ == size_) return std::nullopt;
+    return slot_of(keys_[next_]);
   }
-  void take() noexcept { items_[next_].taken = true; }
+  void take() noexcept { keys_[next_] |= kTaken; }
   void nearest_slots(std::size_t count, std::vector<std::uint32_t>& slots) const {
     slots.clear();
-    for (std::size_t i = 0; i < std::min(count, items_.size()); ++i) {
-      slots.push_back(items_[i].candidate.slot);
-    }
+    for (std::size_t i = 0; i < std::min(count, size_); ++i) slots.push_back(slot_of(keys_[i]));
   }
 
  private:
-  struct Item {
-    Candidate candidate;
-    bool taken;
-  };
-  std::vector<Item> items_;
+  static constexpr std::uint64_t kTaken = std::uint64_t{1} << 32;
+  static constexpr std::uint64_t kDistance = ~(2 * kTaken - 1);  // the bits that are kept of it
+
+  // Distance above, slot below. The bits of a float sort as it does once those of negative ones are
+  // turned round.
+  static std::uint64_t key_of(Candidate candidate) noexcept {
+    const auto bits = std::bit_cast<std::uint32_t>(candidate.distance);
+    const std::uint32_t sign = bits >> 31;
+    const std::uint32_t ordered = bits ^ ((0U - sign) | 0x80000000U);
+    return (std::uint64_t{ordered & ~1U} << 32) | candidate.slot;
+  }
+  static float distance_of(std::uint64_t key) noexcept {
+    const auto ordered = static_cast<std::uint32_t>((key & kDistance) >> 32);
+    return std::bit_cast<float>(ordered >> 31 != 0 ? ordered ^ 0x80000000U : ~ordered);
+  }
+  static std::uint32_t slot_of(std::uint64_t key) noexcept {
+    return static_cast<std::uint32_t>(key);
+  }
+  std::size_t lower_bound(std::uint64_t key) const noexcept {
+    const std::uint64_t* first = keys_.data();
+    for (std::size_t left = size_; left > 0;) {
+      const std::size_t half = (left + 1) / 2;
+      first += (first[half - 1] & ~kTaken) < key ? half : 0;
+      left -= half;
+    }
+    return static_cast<std::size_t>(first - keys_.data());
+  }
+
+  std::vector<std::uint64_t> keys_;
   std::size_t capacity_ = 0;
+  std::size_t size_ = 0;
   std::size_t next_ = 0;  // no candidate before it is left to take
 };
 

@@ -2,9 +2,11 @@
 //
 // Looking for damage, rebuilding what can be rebuilt (R9), and copying a store.
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <map>
 
+#include "engine/bit_codes.h"
 #include "engine/codes.h"
 #include "engine/compaction.h"
 #include "engine/open_store.h"
@@ -151,6 +153,8 @@ class Checker {
     const auto sorted_ids = segment.sorted_row_ids();
     const auto sorted_slots = segment.sorted_slots();
     std::vector<std::byte> code(code_bytes(segment.dim()));
+    std::array<std::byte, kBitCodeBytes> bits{};
+    const BitProjector projector(segment.bit_directions(), segment.bit_centre(), segment.dim());
     const auto space = static_cast<Space>(segment.header().space);
     for (std::uint32_t i = 0; i < rows; ++i) {
       wrong_order += (i > 0 && sorted_ids[i - 1] >= sorted_ids[i]) || sorted_slots[i] >= rows ||
@@ -164,9 +168,12 @@ class Checker {
       const std::span<const float> vector(segment.vector(i), segment.dim());
       const float norm = norm_of(vector);
       encode_int8(vector, norm, space, code.data());
+      if (segment.has_bit_codes()) projector.encode(space, code.data(), bits.data());
       wrong_codes +=
           norm != segment.norm(i) ||
-          (segment.has_codes() && std::memcmp(code.data(), segment.code(i), code.size()) != 0);
+          (segment.has_codes() && std::memcmp(code.data(), segment.code(i), code.size()) != 0) ||
+          (segment.has_bit_codes() &&
+           std::memcmp(bits.data(), segment.bit_code(i), bits.size()) != 0);
     }
     count(object, "rows out of order in sorted_row_ids", wrong_order);
     count(object, "links that lead nowhere", wrong_links + wrong_upper_links(segment));

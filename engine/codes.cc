@@ -98,15 +98,21 @@ void encode_int8(std::span<const float> vector, float norm, Space space, std::by
   std::memcpy(out, &header, sizeof(header));
 }
 
-float code_distance(Space space, const std::byte* a, const std::byte* b, std::size_t dim,
-                    const Kernels& kernels) noexcept {
+float code_dot(const std::byte* a, const std::byte* b, std::size_t dim,
+               const Kernels& kernels) noexcept {
   const Int8CodeHeader header_a = header_of(a);
   const Int8CodeHeader header_b = header_of(b);
   const auto integer_dot =
       static_cast<float>(kernels.dot_i8(components_of(a), components_of(b), header_b.sum, dim));
-  const float dot = header_a.scale * header_b.scale * integer_dot;
-  const float distance =
-      space == Space::l2 ? header_a.squared_norm + header_b.squared_norm - 2.0F * dot : 1.0F - dot;
+  return header_a.scale * header_b.scale * integer_dot;
+}
+
+float code_distance(Space space, const std::byte* a, const std::byte* b, std::size_t dim,
+                    const Kernels& kernels) noexcept {
+  const float dot = code_dot(a, b, dim, kernels);
+  const float distance = space == Space::l2
+                             ? header_of(a).squared_norm + header_of(b).squared_norm - 2.0F * dot
+                             : 1.0F - dot;
   return std::isnan(distance) ? kInfinity : distance;  // only from components near the f32 limit
 }
 

@@ -25,6 +25,11 @@ float norm_of(std::span<const float> vector) noexcept;
 // coded. A zero vector gets scale 0.
 void encode_int8(std::span<const float> vector, float norm, Space space, std::byte* out) noexcept;
 
+// Dot product of two coded rows, as coded: of the unit vectors under cosine. May be NaN or
+// infinite.
+float code_dot(const std::byte* a, const std::byte* b, std::size_t dim,
+               const Kernels& kernels) noexcept;
+
 // Distance between two coded rows, in the units of `space`; never NaN.
 float code_distance(Space space, const std::byte* a, const std::byte* b, std::size_t dim,
                     const Kernels& kernels) noexcept;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "engine/bit_codes.h"
 #include "engine/codes.h"
 #include "engine/tuning.h"
 #include "storage/error.h"
@@ -85,6 +86,10 @@ SegmentRow write_segment(OpenStore& store, const CollectionRow& collection, cons
     if (slot % kProgressRows == 0) tick((row_count + slot) / 3);
   }
   writer.end();
+  if (graph.m > 0 && row_count >= kBitCodesMinRows && has_bit_codes(dim)) {
+    write_bit_codes(writer, space, dim, row_count,
+                    [&](std::size_t slot) { return row_at(slot).vector; });
+  }
   writer.begin(SectionKind::vectors);
   for (std::size_t slot = 0; slot < row_count; ++slot) {
     writer.append_row(std::as_bytes(std::span(row_at(slot).vector, dim)));

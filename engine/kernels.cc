@@ -23,7 +23,8 @@ Available detect() noexcept {
   }
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512vnni")) {
+      __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512vnni") &&
+      __builtin_cpu_supports("avx512vpopcntdq")) {
     available.sets[available.count++] = &kAvx512Kernels;
   }
 #endif

@@ -2,6 +2,9 @@
 //
 // The kernels for any CPU, and the reference for the others. Eight partial sums, so that the
 // additions do not wait for each other and the compiler may use whatever vectors the baseline has.
+#include <bit>
+#include <cstring>
+
 #include "engine/kernels.h"
 
 namespace vkb {
@@ -46,8 +49,24 @@ std::int32_t dot_i8(const std::int8_t* a, const std::int8_t* b, std::int32_t /*s
   return sum;
 }
 
+std::int32_t dot_bits(const std::byte* row, const std::byte* planes) noexcept {
+  std::int32_t sum = 0;
+  for (std::size_t plane = 0; plane < 4; ++plane) {
+    std::int32_t count = 0;
+    for (std::size_t word = 0; word < 8; ++word) {
+      std::uint64_t bits = 0;
+      std::uint64_t mask = 0;
+      std::memcpy(&bits, row + 8 * word, sizeof(bits));
+      std::memcpy(&mask, planes + 64 * plane + 8 * word, sizeof(mask));
+      count += std::popcount(bits & mask);
+    }
+    sum += plane == 3 ? -8 * count : count << plane;
+  }
+  return sum;
+}
+
 }  // namespace
 
-constinit const Kernels kPlainKernels = {"plain", dot_f32, squared_l2_f32, dot_i8};
+constinit const Kernels kPlainKernels = {"plain", dot_f32, squared_l2_f32, dot_i8, dot_bits};
 
 }  // namespace vkb

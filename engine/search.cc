@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 
+#include "engine/bit_codes.h"
 #include "engine/candidates.h"
 #include "engine/codes.h"
 #include "engine/tuning.h"
@@ -30,13 +31,25 @@ float ordered(float distance) noexcept {
   return std::isnan(distance) ? std::numeric_limits<float>::infinity() : distance;
 }
 
-// The distances of a query to rows of one segment, fetching rows from memory ahead of their turn.
+// use(slot) for each slot in turn, and fetch(slot) for the one that is `distance` turns ahead, so
+// that its memory is on the way.
+template <typename Fetch, typename Use>
+void ahead(std::span<const std::uint32_t> slots, std::size_t distance, const Fetch& fetch,
+           const Use& use) {
+  for (std::size_t i = 0; i < std::min(distance, slots.size()); ++i) fetch(slots[i]);
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    if (i + distance < slots.size()) fetch(slots[i + distance]);
+    use(slots[i]);
+  }
+}
+
+// The distances of a query to rows of one segment, by int8 codes and by f32 vectors.
 class RowDistances {
  public:
   RowDistances(const Segment& segment, const PreparedQuery& query) noexcept
       : segment_(segment), query_(query), kernels_(kernels()) {}
 
-  float by_code(std::uint32_t slot) const noexcept {
+  float at(std::uint32_t slot) const noexcept {
     return code_distance(query_.space(), query_.code(), segment_.code(slot), segment_.dim(),
                          kernels_);
   }
@@ -48,12 +61,12 @@ class RowDistances {
 
   // use(slot, distance) for each slot in turn.
   template <typename Use>
-  void by_codes(std::span<const std::uint32_t> slots, const Use& use) const {
+  void each(std::span<const std::uint32_t> slots, const Use& use) const {
     const std::size_t bytes = code_bytes(segment_.dim());
     ahead(
         slots, kCodePrefetchAhead,
         [&](std::uint32_t slot) { prefetch(segment_.code(slot), bytes); },
-        [&](std::uint32_t slot) { use(slot, by_code(slot)); });
+        [&](std::uint32_t slot) { use(slot, at(slot)); });
   }
   template <typename Use>
   void exact(std::span<const std::uint32_t> slots, const Use& use) const {
@@ -65,18 +78,32 @@ class RowDistances {
   }
 
  private:
-  template <typename Fetch, typename Use>
-  static void ahead(std::span<const std::uint32_t> slots, std::size_t distance, const Fetch& fetch,
-                    const Use& use) {
-    for (std::size_t i = 0; i < std::min(distance, slots.size()); ++i) fetch(slots[i]);
-    for (std::size_t i = 0; i < slots.size(); ++i) {
-      if (i + distance < slots.size()) fetch(slots[i + distance]);
-      use(slots[i]);
-    }
-  }
-
   const Segment& segment_;
   const PreparedQuery& query_;
+  const Kernels& kernels_;
+};
+
+// The same by one-bit codes: estimates that order rows as distances would, more or less.
+class RowEstimates {
+ public:
+  RowEstimates(const Segment& segment, const PreparedQuery& query, BitQuery& bits) noexcept
+      : segment_(segment), bits_(bits), kernels_(kernels()) {
+    bits_.prepare({segment.bit_directions(), segment.bit_centre(), segment.dim()}, query.code());
+  }
+  float at(std::uint32_t slot) const noexcept {
+    return bits_.estimate(segment_.bit_code(slot), kernels_);
+  }
+  template <typename Use>
+  void each(std::span<const std::uint32_t> slots, const Use& use) const {
+    ahead(
+        slots, kBitCodePrefetchAhead,
+        [&](std::uint32_t slot) { __builtin_prefetch(segment_.bit_code(slot)); },
+        [&](std::uint32_t slot) { use(slot, at(slot)); });
+  }
+
+ private:
+  const Segment& segment_;
+  BitQuery& bits_;
   const Kernels& kernels_;
 };
 
@@ -87,6 +114,7 @@ struct Scratch {
   std::vector<Candidate> frontier;
   std::vector<std::uint32_t> slots;
   std::vector<Neighbour> neighbours;
+  BitQuery bits;
 };
 
 Scratch& thread_scratch() {
@@ -155,12 +183,13 @@ std::uint32_t checked_upper_slot(const Segment& segment, std::uint32_t position)
 }
 
 // Greedy descent through the upper levels; returns the slot where the walk at level 0 begins.
-std::uint32_t descend(const Segment& segment, const RowDistances& distances) {
+template <typename Distances>
+std::uint32_t descend(const Segment& segment, const Distances& distances) {
   const SegmentHeader& header = segment.header();
   if (header.max_level == 0) return 0;  // slots are in breadth-first order from the entry point
   std::uint32_t position = 0;
   std::uint32_t slot = checked_upper_slot(segment, position);
-  float best = distances.by_code(slot);
+  float best = distances.at(slot);
   for (std::uint32_t level = header.max_level; level > 0; --level) {
     for (bool moved = true; moved;) {
       moved = false;
@@ -174,7 +203,7 @@ std::uint32_t descend(const Segment& segment, const RowDistances& distances) {
                     links[i], "a position below " + std::to_string(header.level_count[level]));
         }
         const std::uint32_t neighbour = checked_upper_slot(segment, links[i]);
-        const float distance = distances.by_code(neighbour);
+        const float distance = distances.at(neighbour);
         if (!(distance < best)) continue;
         best = distance;
         position = links[i];
@@ -201,21 +230,46 @@ void gather_unvisited(const Segment& segment, std::uint32_t slot, VisitedMarks& 
   }
 }
 
-template <typename Beam>
-void walk(const Segment& segment, const RowDistances& distances, Scratch& scratch, Beam&& beam) {
+template <typename Distances, typename Beam>
+void walk(const Segment& segment, const Distances& distances, Scratch& scratch, Beam&& beam) {
   const std::size_t links_bytes = segment.links0_width() * sizeof(std::uint32_t);
   const std::uint32_t entry = descend(segment, distances);
   scratch.visited.begin(segment.row_count());
   scratch.visited.first_visit(entry);
-  beam.offer({distances.by_code(entry), entry});
+  beam.offer({distances.at(entry), entry});
   while (const std::optional<std::uint32_t> slot = beam.next()) {
     beam.take();
     gather_unvisited(segment, *slot, scratch.visited, scratch.slots);
     if (const auto next = beam.next()) prefetch(segment.links0(*next), links_bytes);
-    distances.by_codes(scratch.slots, [&](std::uint32_t neighbour, float distance) {
+    distances.each(scratch.slots, [&](std::uint32_t neighbour, float distance) {
       beam.offer({distance, neighbour});
     });
   }
+}
+
+// Fills scratch.pool with the `width` nearest rows that a walk finds.
+template <typename Distances>
+void walk(const Segment& segment, const Distances& distances, Scratch& scratch, std::size_t width,
+          const RowSelection& selection) {
+  if (selection.dead == nullptr && selection.accepted == nullptr) {
+    walk(segment, distances, scratch, PlainBeam(scratch, width));
+  } else {
+    walk(segment, distances, scratch, FilteredBeam(scratch, width, selection));
+  }
+}
+
+// Leaves in scratch.slots the `count` nearest of them, by int8 codes.
+void narrow(const RowDistances& distances, Scratch& scratch, std::size_t count) {
+  std::vector<Candidate>& ranked = scratch.frontier;
+  ranked.clear();
+  distances.each(scratch.slots, [&](std::uint32_t slot, float distance) {
+    ranked.push_back({distance, slot});
+  });
+  count = std::min(count, ranked.size());
+  std::nth_element(ranked.begin(), ranked.begin() + static_cast<std::ptrdiff_t>(count),
+                   ranked.end());
+  scratch.slots.clear();
+  for (std::size_t i = 0; i < count; ++i) scratch.slots.push_back(ranked[i].slot);
 }
 
 // The k nearest of `slots`, by f32.
@@ -278,14 +332,18 @@ std::vector<Neighbour> search_graph(const Segment& segment, const PreparedQuery&
   const RowDistances distances(segment, query);
   Scratch& scratch = thread_scratch();
   const std::size_t width = std::min(std::max(ef, k), segment.row_count());
-  if (selection.dead == nullptr && selection.accepted == nullptr) {
-    walk(segment, distances, scratch, PlainBeam(scratch, width));
-  } else {
-    walk(segment, distances, scratch, FilteredBeam(scratch, width, selection));
-  }
   const std::size_t most =
       segment.dim() < kCodesMinDim ? width : kGraphRerankFactor * k + kGraphRerankExtra;
-  scratch.pool.nearest_slots(most, scratch.slots);
+  if (segment.has_bit_codes()) {
+    const std::size_t wider =
+        std::min<std::size_t>(width + width / kBitWalkExtra, segment.row_count());
+    walk(segment, RowEstimates(segment, query, scratch.bits), scratch, wider, selection);
+    scratch.pool.nearest_slots(wider, scratch.slots);
+    narrow(distances, scratch, most);
+  } else {
+    walk(segment, distances, scratch, width, selection);
+    scratch.pool.nearest_slots(most, scratch.slots);
+  }
   return rerank(segment, distances, scratch.slots, k, scratch.neighbours);
 }
 
@@ -306,7 +364,7 @@ std::vector<Neighbour> search_flat(const Segment& segment, const PreparedQuery& 
   Smallest<Candidate> nearest(
       std::min<std::size_t>(kFlatRerankFactor * k + kFlatRerankExtra, segment.row_count()));
   for_each_selected(segment.row_count(), selection, [&](std::span<const std::uint32_t> slots) {
-    distances.by_codes(slots, [&](std::uint32_t slot, float distance) {
+    distances.each(slots, [&](std::uint32_t slot, float distance) {
       if (nearest.admits(distance)) nearest.offer({distance, slot});
     });
   });

@@ -192,6 +192,15 @@ void Segment::place(const SectionEntry& section, const std::byte* base) noexcept
         words += std::size_t{header_->level_count[level]} * header_->m;
       }
       break;
+    case SectionKind::bit_directions:
+      bit_directions_ = {data, section.bytes};
+      break;
+    case SectionKind::bit_centre:
+      bit_centre_ = {reinterpret_cast<const float*>(data), kBitCodeBits};
+      break;
+    case SectionKind::codes_1bit:
+      bit_codes_ = data;
+      break;
   }
 }
 

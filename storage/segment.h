@@ -31,6 +31,9 @@ class Segment {
   std::uint32_t dim() const noexcept { return dim_; }
   bool has_graph() const noexcept { return links0_ != nullptr; }
   bool has_codes() const noexcept { return codes_ != nullptr; }
+  bool has_bit_codes() const noexcept {
+    return bit_codes_ != nullptr && !bit_directions_.empty() && !bit_centre_.empty();
+  }
 
   std::uint64_t row_id(std::uint32_t slot) const noexcept { return row_ids_[slot]; }
   // Where a row is, if it is here. O(log n).
@@ -47,6 +50,12 @@ class Segment {
   }
   float norm(std::uint32_t slot) const noexcept { return norms_[slot]; }
   const std::byte* code(std::uint32_t slot) const noexcept { return codes_ + slot * code_stride_; }
+
+  const std::byte* bit_code(std::uint32_t slot) const noexcept {
+    return bit_codes_ + slot * kBitCodeBytes;
+  }
+  std::span<const std::byte> bit_directions() const noexcept { return bit_directions_; }
+  std::span<const float> bit_centre() const noexcept { return bit_centre_; }
 
   // 2M neighbour slots; the first kNoNeighbour ends the list. Not checked: a reader compares each
   // with row_count() before following it (R8).
@@ -93,6 +102,9 @@ class Segment {
   const float* norms_ = nullptr;
   const std::byte* codes_ = nullptr;  // null: none
   std::size_t code_stride_ = 0;
+  const std::byte* bit_codes_ = nullptr;  // null: none
+  std::span<const std::byte> bit_directions_;
+  std::span<const float> bit_centre_;
   const std::uint32_t* links0_ = nullptr;  // null: flat
   std::uint32_t links0_width_ = 0;
   std::span<const std::uint32_t> upper_slots_;

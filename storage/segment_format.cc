@@ -32,6 +32,12 @@ std::string_view to_string(SectionKind kind) noexcept {
       return "upper_slots";
     case SectionKind::upper_links:
       return "upper_links";
+    case SectionKind::bit_directions:
+      return "bit_directions";
+    case SectionKind::bit_centre:
+      return "bit_centre";
+    case SectionKind::codes_1bit:
+      return "codes_1bit";
   }
   return "unknown";
 }
@@ -112,6 +118,12 @@ std::optional<std::uint64_t> section_bytes(SectionKind kind, const SegmentHeader
       for (std::size_t level = 1; level < kMaxLevels; ++level) nodes += header.level_count[level];
       return nodes * header.m * sizeof(std::uint32_t);
     }
+    case SectionKind::bit_directions:
+      return kBitCodeBits * row_stride(sizeof(Int8CodeHeader) + header.dim);
+    case SectionKind::bit_centre:
+      return kBitCodeBits * sizeof(float);
+    case SectionKind::codes_1bit:
+      return rows * kBitCodeBytes;
   }
   return std::nullopt;
 }
@@ -123,7 +135,15 @@ bool is_graph_section(SectionKind kind) noexcept {
 
 bool is_mandatory(SectionKind kind, const SegmentHeader& header) noexcept {
   if (is_graph_section(kind)) return header.m != 0;
-  return kind != SectionKind::codes_int8;
+  switch (kind) {
+    case SectionKind::codes_int8:
+    case SectionKind::bit_directions:
+    case SectionKind::bit_centre:
+    case SectionKind::codes_1bit:
+      return false;
+    default:
+      return true;
+  }
 }
 
 class Checksum::State {

@@ -41,8 +41,12 @@ enum class SectionKind : std::uint32_t {
   links0 = 7,       // u32[n][2M]: neighbour slots at level 0, unused ones kNoNeighbour at the end
   upper_slots = 8,  // u32[level_count[1]]: the nodes above level 0, highest level first
   upper_links = 9,  // for level 1, 2, ..: u32[level_count[level]][M]: positions in upper_slots
+  // One-bit codes (engine/bit_codes.h); all three or none.
+  bit_directions = 10,  // kBitCodeBits rows as in codes_int8: what vectors are projected on
+  bit_centre = 11,      // f32[kBitCodeBits]: the projection of what the bits are signs around
+  codes_1bit = 12,      // kBitCodeBytes a row: two factors, then the bits
 };
-inline constexpr std::uint32_t kKnownSections = 9;  // 1..9
+inline constexpr std::uint32_t kKnownSections = 12;  // 1..12
 // "links0"; "unknown" for a kind of a newer format.
 std::string_view to_string(SectionKind kind) noexcept;
 
@@ -88,6 +92,10 @@ struct Int8CodeHeader {
   std::uint32_t reserved;  // zero
 };
 static_assert(sizeof(Int8CodeHeader) == 16);
+
+// A row of codes_1bit is one cache line: the upper halves of two f32 factors, then the bits.
+inline constexpr std::size_t kBitCodeBytes = 64;
+inline constexpr std::size_t kBitCodeBits = 480;
 
 // Bytes of a row that holds `bytes` bytes of data, padded to a cache line.
 constexpr std::size_t row_stride(std::size_t bytes) noexcept {

@@ -103,7 +103,7 @@ class SegmentWriter::Impl {
  private:
   // R9: what no rebuild can bring back.
   static bool is_data(SectionKind kind) noexcept {
-    return kind != SectionKind::codes_int8 && !is_graph_section(kind);
+    return is_mandatory(kind, SegmentHeader{});  // caches are optional without a graph
   }
   [[noreturn]] void fail(const std::string& problem) const {
     throw Error(

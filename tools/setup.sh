@@ -8,7 +8,8 @@ export LC_ALL=C
 
 packages=(
   g++ make cmake ninja-build pkg-config
-  libsqlite3-dev libhnswlib-dev libxsimd-dev libhiredis-dev libre2-dev libxxhash-dev libzstd-dev libroaring-dev
+  libsqlite3-dev libhnswlib-dev libxsimd-dev libeigen3-dev libhiredis-dev libre2-dev libxxhash-dev libzstd-dev
+  libroaring-dev
   nlohmann-json3-dev libsimdjson-dev libyaml-cpp-dev libcurl4-openssl-dev libcli11-dev
   libboost-dev libssl-dev prometheus-cpp-dev
   libgtest-dev libbenchmark-dev

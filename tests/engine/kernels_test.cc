@@ -103,6 +103,30 @@ TEST_P(KernelsTest, IntegerDotHoldsTheExtremes) {
   }
 }
 
+// Bit by bit, against the definition: bits times numbers of four bits in two's complement.
+TEST_P(KernelsTest, BitDotIsExact) {
+  const Kernels& set = *GetParam();
+  std::mt19937_64 random(5);
+  for (int round = 0; round < 300; ++round) {
+    std::array<std::byte, 64> row{};
+    std::array<std::byte, 256> planes{};
+    // All ones and all zeros are among them.
+    for (std::byte& byte : row) byte = round % 3 == 0 ? std::byte{0xFF} : std::byte(random());
+    for (std::byte& byte : planes) byte = round % 5 == 0 ? std::byte{0xFF} : std::byte(random());
+    if (round % 7 == 0) std::fill(planes.begin() + 192, planes.end(), std::byte{0});
+    std::int32_t expected = 0;
+    for (std::size_t bit = 0; bit < 512; ++bit) {
+      const auto at = [&](const std::byte* bytes) {
+        return static_cast<std::int32_t>(bytes[bit / 8] >> (bit % 8)) & 1;
+      };
+      const std::int32_t number = at(planes.data()) + 2 * at(planes.data() + 64) +
+                                  4 * at(planes.data() + 128) - 8 * at(planes.data() + 192);
+      expected += at(row.data()) * number;
+    }
+    ASSERT_EQ(set.dot_bits(row.data(), planes.data()), expected) << round;
+  }
+}
+
 // Memory between two pages that may not be touched.
 class GuardedMemory {
  public:

@@ -7,6 +7,7 @@
 #include <random>
 #include <thread>
 
+#include "engine/bit_codes.h"
 #include "engine/codes.h"
 #include "storage/segment_writer.h"
 
@@ -54,6 +55,9 @@ void write_rows(SegmentWriter& writer, std::span<const float> vectors, std::uint
   writer.begin(SectionKind::codes_int8);
   for (const auto i : order) writer.append_row(code_of(row(vectors, dim, i), options.space));
   writer.end();
+  if (!options.bit_codes) return;
+  write_bit_codes(writer, options.space, dim, order.size(),
+                  [&](std::size_t slot) { return row(vectors, dim, order[slot]).data(); });
 }
 
 void write_graph(SegmentWriter& writer, const Graph& graph) {

@@ -20,6 +20,7 @@ struct SampleOptions {
   std::uint32_t m = 16;
   std::uint32_t ef_construction = 200;
   bool codes = true;
+  bool bit_codes = false;  // needs codes, and a dimension that has them
   bool graph = true;
   unsigned threads = 1;  // that build the graph
 };

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One-bit codes: a cache line for each row, which steers a walk over the graph where an int8 code
+// would take thirteen. A row is the signs of kBitCodeBits projections of its vector around a
+// centre, with two factors that make of them an unbiased estimate of the distance to a query
+// (RaBitQ, Gao & Long 2024). The projection keeps the principal components, in which nearly all
+// differences of embeddings lie, and turns them at random, so that each bit carries as much as any
+// other. Whom a walk finds is ranked anew by int8 codes (engine/codes.h) and f32 vectors, so the
+// estimates decide where a walk goes, and nothing that a caller sees.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "engine/kernels.h"
+#include "engine/vkb.h"
+#include "storage/segment_format.h"
+#include "storage/segment_writer.h"
+
+namespace vkb {
+
+// Whether rows of `dim` components get one-bit codes at all.
+constexpr bool has_bit_codes(std::size_t dim) noexcept { return dim >= 128 && dim <= 1024; }
+
+// Made once for a segment.
+struct BitProjection {
+  std::vector<std::byte> directions;  // [kBitCodeBits] int8 code rows of engine/codes.h, padded
+  std::vector<float> centre;          // [kBitCodeBits]: the mean of the sample, projected
+};
+
+// Fits a projection to `count` rows, at least one, of which a sample is read. row(i): dim
+// components, which are made unit vectors first under cosine. Takes about a second. Deterministic.
+BitProjection fit_bit_projection(Space space, std::size_t dim, std::size_t count,
+                                 const std::function<const float*(std::size_t)>& row);
+
+// Projects int8 codes, as all that is compared with each other must be: rows and queries.
+class BitProjector {
+ public:
+  // directions, centre: as in BitProjection, which must outlive this.
+  BitProjector(std::span<const std::byte> directions, std::span<const float> centre,
+               std::size_t dim) noexcept
+      : directions_(directions), centre_(centre), dim_(dim) {}
+
+  // out: kBitCodeBits components around the centre. code: an int8 code row.
+  void project(const std::byte* code, float* out) const noexcept;
+  // Writes kBitCodeBytes bytes: the one-bit code of the row with this int8 code.
+  void encode(Space space, const std::byte* code, std::byte* out) const noexcept;
+
+ private:
+  std::span<const std::byte> directions_;
+  std::span<const float> centre_;
+  std::size_t dim_;
+};
+
+// Writes the three sections of one-bit codes: fits a projection and encodes every row with it.
+void write_bit_codes(SegmentWriter& writer, Space space, std::size_t dim, std::size_t count,
+                     const std::function<const float*(std::size_t)>& row);
+
+// A query's side of the estimates: its projection in four bits a component, kept as planes, so that
+// a row costs four ANDs and population counts of a cache line.
+class BitQuery {
+ public:
+  void prepare(const BitProjector& projector, const std::byte* code) noexcept;
+  // Orders the rows of a segment as their distances would, up to the error of the estimate: values
+  // differ from distances by a constant. Never NaN. row: kBitCodeBytes bytes.
+  float estimate(const std::byte* row, const Kernels& kernels) const noexcept;
+
+ private:
+  alignas(kBitCodeBytes) std::array<std::byte, 4 * kBitCodeBytes> planes_{};
+  float step_ = 0;  // what a unit of the four bits stands for
+  float sum_ = 0;   // of the components, as kept
+};
+
+}  // namespace vkb
