@@ -274,3 +274,116 @@ def test_two_clients_share_a_store(connect: Callable[..., Any], client: Any):
     assert other.get_collection("pets", embedding_function=None).count() == 1
     other.close()
     assert client.get_collection("pets", embedding_function=None).count() == 1
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer")  # chromadb's, of its configuration
+def test_numbers_of_numpy_count(client: Any, pets: Any):
+    """What Chroma takes: any integer for limit and offset; numpy's numbers in the metadata of a
+    collection, in lists of a filter, and in a configuration."""
+    client.create_collection("more", embedding_function=None)
+    for kind in (np.int64, np.int32, np.uint8):
+        assert pets.get(limit=kind(1), offset=kind(1))["ids"] == ["dog"]
+        assert pets.peek(kind(2))["ids"] == ["cat", "dog"]
+        assert len(client.list_collections(limit=kind(1))) == 1
+        assert len(client.list_collections(offset=kind(2))) == 0
+    assert pets.get(where={"legs": {"$in": [np.int64(0)]}})["ids"] == ["eel"]
+    given = {"i": np.int64(1), "f": np.float32(0.5), "d": np.float64(1.1), "b": np.bool_(True)}
+    made = client.create_collection(
+        "made",
+        metadata={**given, "t": np.str_("x")},
+        configuration={"hnsw": {"ef_search": np.int64(50)}},
+        embedding_function=None,
+    )
+    stored = client.get_collection("made", embedding_function=None).metadata
+    assert stored == {"i": 1, "f": 0.5, "d": 1.1, "b": True, "t": "x"}
+    assert {k: type(v) for k, v in stored.items()} == {
+        "i": int, "f": float, "d": float, "b": bool, "t": str
+    }  # fmt: skip
+    made.modify(configuration={"hnsw": {"ef_search": np.int64(77)}})
+    made = client.get_collection("made", embedding_function=None)
+    assert made.configuration_json["hnsw"]["ef_search"] == 77
+
+
+@pytest.mark.parametrize(
+    "value", [np.int64(1), np.float32(1), np.bool_(True), np.array([1, 2]), [np.int64(1)]], ids=repr
+)
+def test_numbers_of_numpy_in_a_record_are_refused_as_in_chroma(pets: Any, value: Any):
+    with pytest.raises(ValueError, match="Expected metadata (list )?value"):
+        pets.update(ids=["cat"], metadatas=[{"k": value}])
+    pets.update(ids=["cat"], metadatas=[{"k": np.float64(1.5)}])  # is a float
+    assert pets.get(ids=["cat"])["metadatas"][0]["k"] == 1.5
+
+
+@pytest.mark.parametrize("value", [-1, np.int64(-1), 1.5, "x", np.bool_(True)], ids=repr)
+def test_a_limit_that_is_none(client: Any, pets: Any, errors: Any, value: Any):
+    for call in (
+        lambda: pets.get(limit=value),
+        lambda: pets.get(offset=value),
+        lambda: pets.peek(value),
+        lambda: client.list_collections(limit=value),
+        lambda: client.list_collections(offset=value),
+    ):
+        with pytest.raises(errors.InvalidArgumentError, match="to be a non-negative integer, got"):
+            call()
+
+
+def test_a_limit_that_is_too_large_means_all(client: Any, pets: Any):
+    for value in (2**32, 2**70):
+        assert pets.get(limit=value)["ids"] == ["cat", "dog", "eel"]
+        assert pets.get(offset=value)["ids"] == []
+        assert len(client.list_collections(limit=value)) == 1
+        assert pets.query(query_embeddings=[1, 0], n_results=value)["ids"][0][0] == "cat"
+        assert pets.delete(where={"legs": 99}, limit=value) == {"deleted": 0}
+
+
+def test_a_spann_update_is_refused(pets: Any):
+    """Chroma's words; what else is in the call does not happen either."""
+    for spann in ({"search_nprobe": 5}, {}):
+        with pytest.raises(ValueError, match="Trying to update SPANN config but schema has HNSW"):
+            pets.modify(configuration={"spann": spann})
+    assert pets.configuration_json["spann"] is None
+
+
+def test_none_in_new_metadata(pets: Any):
+    """add() refuses it, as Chroma does; to update() and upsert() it means: without this key."""
+    records = {"ids": ["new", "cow"], "embeddings": [[1, 2], [3, 4]]}
+    metadatas = [{"a": 1}, {"b": 2, "c": None}]
+    with pytest.raises(TypeError, match="metadata key 'c' of record 1, id 'cow'.*None"):
+        pets.add(**records, metadatas=metadatas)
+    assert pets.count() == 3
+    pets.upsert(**records, metadatas=metadatas)
+    assert pets.get(ids=["cow"])["metadatas"] == [{"b": 2}]
+    pets.update(ids=["cow"], metadatas=[{"b": None}])
+    assert pets.get(ids=["cow"])["metadatas"] == [None]
+
+
+def test_attached_functions_are_refused(kind: str, pets: Any, errors: Any):
+    """In the process as by Chroma's own client; a server says what it says."""
+    for call, refusal in (
+        (lambda: pets.attach_function("record_counter", "n", "out"), "ChromaError"),
+        (lambda: pets.get_attached_function("n"), "NotFoundError"),
+        (lambda: pets.detach_function("n", delete_output_collection=True), "ChromaError"),
+    ):
+        if kind == "http":
+            with pytest.raises(getattr(errors, refusal)):
+                call()
+        else:
+            with pytest.raises(NotImplementedError, match="only supported when connecting to a"):
+                call()
+
+
+@pytest.mark.parametrize("name", [None, 5, b"pets"], ids=repr)
+def test_a_name_that_is_no_text(client: Any, pets: Any, name: Any):
+    found = type(name).__name__
+    for call in (
+        lambda: client.create_collection(name),
+        lambda: client.get_or_create_collection(name),
+        lambda: client.get_collection(name),
+        lambda: client.delete_collection(name),
+        lambda: pets.fork(name),
+    ):
+        with pytest.raises(TypeError, match=f"^[Ee]xpected .*name.* to be a str, got {found}$"):
+            call()
+    if name is not None:
+        with pytest.raises(TypeError, match=f"name.* to be a str, got {found}"):
+            pets.modify(name=name)

@@ -40,6 +40,7 @@ class Recorder(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.split("/api/v2")[-1]
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.seen.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
         database = {"id": "0", "name": "default_database", "tenant": "default_tenant"}
         identity = {"user_id": "me", "tenant": "t", "databases": ["only"]}
@@ -92,8 +93,13 @@ def test_addresses_that_are_none():
 
 
 def test_nobody_answers():
-    with pytest.raises(ValueError, match="Could not connect to a Chroma server"):
-        vkb.HttpClient("127.0.0.1", services.free_port())
+    port = services.free_port()
+    for host in ("127.0.0.1", f"http://127.0.0.1:{port}/foo?x"):
+        with pytest.raises(ValueError, match="Could not connect to a Chroma server") as caught:
+            vkb.HttpClient(host, port)
+        path = "/foo/api/v2" if "?" in host else "/api/v2"
+        assert f"http://127.0.0.1:{port}{path}: " in str(caught.value)
+        assert "refused" in str(caught.value)
 
 
 def test_headers_and_credentials():
@@ -104,6 +110,11 @@ def test_headers_and_credentials():
             ({"headers": {"X-Chroma-Token": "hush"}}, "x-chroma-token", "hush"),
             ({"settings": (token, "hush", None)}, "authorization", "Bearer hush"),
             ({"settings": (token, "hush", "X-Chroma-Token")}, "x-chroma-token", "hush"),
+            (
+                {"settings": (token, "hush", vkb.TokenTransportHeader.X_CHROMA_TOKEN)},
+                "x-chroma-token",
+                "hush",
+            ),
             ({"settings": (basic, "u:p", None)}, "authorization", "Basic dTpw"),
         ):
             if "settings" in options:
@@ -258,8 +269,44 @@ def test_tls_and_a_token(guarded: tuple[int, pathlib.Path]):
     with pytest.raises(ValueError, match="Could not connect") as caught:
         vkb.HttpClient("127.0.0.1", port, ssl=True, headers=token)
     assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
+    assert "TLS: the server's certificate is not trusted" in str(caught.value)
+    assert "chroma_server_ssl_verify" in str(caught.value)
+    with pytest.raises(ValueError, match=r"does the server speak TLS \(ssl=True\)\?"):
+        vkb.HttpClient("127.0.0.1", port, headers=token)
     with pytest.raises((vkb.errors.ChromaAuthError, vkb.errors.AuthorizationError)):
         vkb.HttpClient("127.0.0.1", port, ssl=True, settings=trusting)
+
+
+def test_tls_to_a_server_without():
+    with recorded() as (port, _):
+        with pytest.raises(ValueError, match=f"https://127.0.0.1:{port}.*TLS: .*ssl=False"):
+            vkb.HttpClient("127.0.0.1", port, ssl=True)
+
+
+def test_functions_of_a_server_that_has_them(vkb_server: chroma.ChromaServer):
+    """Chroma's cloud: what is sent, and what is made of the answer."""
+    with vkb.HttpClient("127.0.0.1", vkb_server.port) as real:
+        notes = real.get_or_create_collection("functions", embedding_function=None)
+        real.delete_collection("functions")
+    path = f"/tenants/default_tenant/databases/default_database/collections/{notes.id}"
+    function = {"id": str(notes.id), "name": "n", "function_name": "statistics"}
+    made = json.dumps({"attached_function": function, "created": True})
+    got = json.dumps({"attached_function": {**function, "output_collection": "out"}})
+    answers = {
+        f"{path}/functions/attach": (200, made),
+        f"{path}/functions/n": (200, got),
+        f"{path}/attached_functions/n/detach": (200, '{"success":true}'),
+    }
+    with recorded(**answers) as (port, seen):
+        notes._client = vkb.HttpClient("127.0.0.1", port)._server
+        attached, created = notes.attach_function("statistics", "n", "out", {"a": 1})
+        assert created
+        assert (attached.id, attached.name, attached.params) == (notes.id, "n", {"a": 1})
+        found = notes.get_attached_function("n")
+        assert (found.function_name, found.output_collection) == ("statistics", "out")
+        assert found.input_collection_id == notes.id
+        assert notes.detach_function("n") is True
+        assert [method for method, _, _ in seen[-3:]] == ["POST", "GET", "POST"]
 
 
 def test_a_forked_child_has_connections_of_its_own(vkb_server: chroma.ChromaServer):

@@ -8,8 +8,10 @@
     notes.add(ids=["a"], embeddings=[[0.1, 0.2]], documents=["…"], metadatas=[{"year": 2024}])
     found = notes.query(query_embeddings=[[0.1, 0.3]], n_results=5, where={"year": {"$gt": 2020}})
 
-Code that was written for Chroma runs with `import vkb as chromadb`. Code that imports from inside
-chromadb, or libraries on top of it, run on vkb's engine with the chromadb package itself and
+Code that was written for Chroma runs with `import vkb as chromadb`: the clients, collections and
+types are here. Not here are Cmek, RustClient, configure(), get_settings() of the package, and the
+clients' clear_system_cache() and from_system(). Code that needs them or imports from inside
+chromadb, and libraries on top of it, run on vkb's engine with the chromadb package itself and
 `chromadb.Client(chromadb.Settings(chroma_api_impl="vkb.chroma.EmbeddedAPI", …))`: see vkb.chroma.
 
 Where to read on: help(vkb.PersistentClient), help(vkb.Collection), help(vkb.embedding_functions),
@@ -23,7 +25,7 @@ from ._vkb import version as __version__
 from .aio import AsyncClient, AsyncCollection, AsyncHttpClient
 from .client import AdminAPI, ClientAPI
 from .collection import Collection
-from .config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings
+from .config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings, TokenTransportHeader
 from .configuration import (
     CollectionConfiguration,
     CreateCollectionConfiguration,
@@ -37,7 +39,7 @@ from .constructors import (
     HttpClient,
     PersistentClient,
 )
-from .embedding_functions import EmbeddingFunction
+from .embedding_functions import EmbeddingFunction, SparseEmbeddingFunction
 from .schema import (
     BoolInvertedIndexConfig,
     FloatInvertedIndexConfig,
@@ -70,6 +72,7 @@ from .types import (
     ReadLevel,
     SearchResult,
     SparseVector,
+    SparseVectors,
     UpdateCollectionMetadata,
     UpdateMetadata,
     URIs,
@@ -130,9 +133,12 @@ __all__ = [
     "Select",
     "Settings",
     "SpannIndexConfig",
+    "SparseEmbeddingFunction",
     "SparseVector",
     "SparseVectorIndexConfig",
+    "SparseVectors",
     "StringInvertedIndexConfig",
+    "TokenTransportHeader",
     "URI",
     "URIs",
     "UpdateCollectionConfiguration",

@@ -76,6 +76,9 @@ class AsyncCollection:
     modify = _awaitable(Collection.modify)
     fork = _awaitable(Collection.fork)
     fork_count = _awaitable(Collection.fork_count)
+    attach_function = _awaitable(Collection.attach_function)
+    get_attached_function = _awaitable(Collection.get_attached_function)
+    detach_function = _awaitable(Collection.detach_function)
     get_indexing_status = _awaitable(Collection.get_indexing_status)
 
 

@@ -12,14 +12,15 @@ import uuid
 import weakref
 from typing import Any, Callable, Dict, List, MutableMapping, Optional, Tuple, Union
 
-import numpy as np
-
 from . import _vkb, errors
 from .config import DEFAULT_DATABASE, DEFAULT_TENANT, setting
 from .ephemeral import EphemeralDirectory
-from .records import refuse_unstorable
+from .places import explain_place
+from .records import refuse_none, refuse_unstorable
+from .scalars import MAX_COUNT, checked_name, count, plain_values, to_json
 from .server_api import Batch, CollectionModel, Place, Selection, ServerAPI
 from .types import (
+    AttachedFunction,
     Database,
     DeleteResult,
     GetResult,
@@ -29,12 +30,16 @@ from .types import (
     Tenant,
     UserIdentity,
 )
-from .validation import Vectors
+from .validation import Vectors, readable
 
 # Records in one call. The engine has no limit of its own; this one bounds what a call holds in
 # memory, and is larger than any batch that LlamaIndex or LangChain make.
 MAX_BATCH_SIZE = 100_000
-_MAX_COUNT = 2**32 - 1
+# As Chroma's client in the process puts it.
+NO_FUNCTIONS = (
+    "Attached functions are only supported when connecting to a Chroma server via HttpClient. "
+    "The engine in the process does not support attached function operations."
+)
 
 # Reentrant, because the garbage collector may end a client at any moment.
 _lock = threading.RLock()
@@ -117,7 +122,7 @@ class EmbeddedAPI(ServerAPI):
         except BaseException as error:
             self._remove_temporary()
             if isinstance(error, errors.InternalError):
-                _explain(self.directory, error)
+                explain_place(self.directory, error)
             raise
 
     @property
@@ -164,26 +169,34 @@ class EmbeddedAPI(ServerAPI):
         return True
 
     def create_tenant(self, name: str) -> None:
-        self._service.create_tenant(name)
+        self._service.create_tenant(checked_name("tenant", name))
 
     def get_tenant(self, name: str) -> Tenant:
-        self._service.check_tenant(name)
+        self._service.check_tenant(checked_name("tenant", name))
         return {"name": name}
 
     def create_database(self, name: str, tenant: str) -> None:
-        self._service.create_database(tenant, name)
+        self._service.create_database(
+            checked_name("tenant", tenant), checked_name("database", name)
+        )
 
     def get_database(self, name: str, tenant: str) -> Database:
-        return _database(self._service.get_database(tenant, name))
+        return _database(
+            self._service.get_database(
+                checked_name("tenant", tenant), checked_name("database", name)
+            )
+        )
 
     def delete_database(self, name: str, tenant: str) -> None:
-        self._service.delete_database(tenant, name)
+        self._service.delete_database(
+            checked_name("tenant", tenant), checked_name("database", name)
+        )
 
     def list_databases(
         self, limit: Optional[int], offset: Optional[int], tenant: str
     ) -> List[Database]:
         found = self._service.list_databases(
-            tenant, _count("limit", limit), _count("offset", offset or 0)
+            checked_name("tenant", tenant), count("limit", limit), count("offset", offset) or 0
         )
         return [_database(each) for each in found]
 
@@ -191,7 +204,7 @@ class EmbeddedAPI(ServerAPI):
         self, limit: Optional[int], offset: Optional[int], tenant: str, database: str
     ) -> List[CollectionModel]:
         found = self._service.list_collections(
-            tenant, database, _count("limit", limit), _count("offset", offset or 0)
+            tenant, database, count("limit", limit), count("offset", offset) or 0
         )
         return [_model(each) for each in found]
 
@@ -216,12 +229,20 @@ class EmbeddedAPI(ServerAPI):
                 )
         return _model(
             self._service.create_collection(
-                tenant, database, name, metadata, _json(configuration), _json(schema), get_or_create
+                tenant,
+                database,
+                checked_name("collection", name),
+                plain_values(metadata),
+                _json(configuration),
+                _json(schema),
+                get_or_create,
             )
         )
 
     def get_collection(self, name: str, tenant: str, database: str) -> CollectionModel:
-        return _model(self._service.get_collection(tenant, database, name))
+        return _model(
+            self._service.get_collection(tenant, database, checked_name("collection", name))
+        )
 
     def get_collection_by_id(
         self, collection_id: str, tenant: str, database: str
@@ -229,7 +250,7 @@ class EmbeddedAPI(ServerAPI):
         return _model(self._service.get_collection_by_id(tenant, database, collection_id))
 
     def delete_collection(self, name: str, tenant: str, database: str) -> None:
-        self._service.delete_collection(tenant, database, name)
+        self._service.delete_collection(tenant, database, checked_name("collection", name))
 
     def modify(
         self,
@@ -238,10 +259,16 @@ class EmbeddedAPI(ServerAPI):
         metadata: Optional[Dict[str, Any]],
         configuration: Optional[Dict[str, Any]],
     ) -> None:
-        self._service.modify_collection(*_at(place), name, metadata, _json(configuration))
+        if name is not None:
+            checked_name("collection", name)
+        self._service.modify_collection(
+            *_at(place), name, plain_values(metadata), _json(configuration)
+        )
 
     def fork(self, place: Place, new_name: str) -> CollectionModel:
-        return _model(self._service.fork_collection(*_at(place), new_name))
+        return _model(
+            self._service.fork_collection(*_at(place), checked_name("collection", new_name))
+        )
 
     def fork_count(self, place: Place) -> int:
         self._service.count(*_at(place))  # throws for a collection that does not exist
@@ -257,6 +284,7 @@ class EmbeddedAPI(ServerAPI):
         )
 
     def add(self, place: Place, batch: Batch) -> None:
+        refuse_none(batch)
         self._write(self._service.add, place, batch)
 
     def update(self, place: Place, batch: Batch) -> None:
@@ -270,7 +298,7 @@ class EmbeddedAPI(ServerAPI):
             raise ValueError(
                 f"Batch size {len(batch.ids)} exceeds maximum batch size {MAX_BATCH_SIZE}"
             )
-        vectors = _vectors(batch.embeddings)
+        vectors = readable(batch.embeddings)
         try:
             write(*_at(place), batch.ids, vectors, batch.documents, batch.uris, batch.metadatas)
         except (errors.InvalidArgumentError, UnicodeEncodeError):
@@ -278,8 +306,24 @@ class EmbeddedAPI(ServerAPI):
             raise
 
     def delete(self, place: Place, selection: Selection, limit: Optional[int]) -> DeleteResult:
-        deleted = self._service.remove(*_at(place), *_which(selection), _count("limit", limit))
+        deleted = self._service.remove(*_at(place), *_which(selection), count("limit", limit))
         return {"deleted": deleted}
+
+    def attach_function(
+        self,
+        place: Place,
+        function: str,
+        name: str,
+        output_collection: str,
+        params: Optional[Dict[str, Any]],
+    ) -> Tuple[AttachedFunction, bool]:
+        raise NotImplementedError(NO_FUNCTIONS)
+
+    def get_attached_function(self, place: Place, name: str) -> AttachedFunction:
+        raise NotImplementedError(NO_FUNCTIONS)
+
+    def detach_function(self, place: Place, name: str, delete_output: bool) -> bool:
+        raise NotImplementedError(NO_FUNCTIONS)
 
     def count(self, place: Place, read_level: str) -> int:
         return self._service.count(*_at(place))
@@ -295,8 +339,8 @@ class EmbeddedAPI(ServerAPI):
         answer = self._service.get(
             *_at(place),
             *_which(selection),
-            _count("limit", limit),
-            _count("offset", offset or 0),
+            count("limit", limit),
+            count("offset", offset) or 0,
             include,
         )
         return {**answer, "data": None, "included": include}  # type: ignore[typeddict-item]
@@ -312,8 +356,8 @@ class EmbeddedAPI(ServerAPI):
         answer = self._service.query(
             *_at(place),
             *_which(selection),
-            _vectors(embeddings),
-            min(n_results, _MAX_COUNT),
+            readable(embeddings),
+            min(n_results, MAX_COUNT),
             include,
         )
         if "distances" not in include:
@@ -325,26 +369,6 @@ class EmbeddedAPI(ServerAPI):
         return SearchResult(json.loads(self._service.search(*_at(place), request)))
 
 
-def _explain(directory: str, error: errors.InternalError) -> None:
-    """Raises what is wrong with the place of the directory, if that is why it cannot be opened."""
-    directory = nearest = os.path.abspath(directory)
-    while not os.path.lexists(nearest):
-        nearest = os.path.dirname(nearest)
-    wrong = None
-    if not os.path.isdir(nearest):
-        below = "" if nearest == directory else f"{directory} cannot be made: "
-        wrong = f"{below}{nearest} is a file; a store is a directory: give another path"
-    elif not os.path.exists(os.path.join(directory, "vkb.sqlite3")) and not os.access(
-        nearest, os.W_OK | os.X_OK, effective_ids=True
-    ):
-        wrong = (
-            f"{directory} cannot be made a store: {nearest} is not writable for user "
-            f"{os.geteuid()}; give another path, or change the permissions"
-        )
-    if wrong is not None:
-        raise errors.raisable(errors.InternalError)(wrong) from error
-
-
 def _at(place: Place) -> Tuple[str, str, str]:
     return place.tenant, place.database, place.collection
 
@@ -353,27 +377,8 @@ def _which(selection: Selection) -> Tuple[Optional[List[str]], Optional[str], Op
     return selection.ids, _json(selection.where), _json(selection.where_document)
 
 
-def _vectors(embeddings: Optional[Vectors]) -> Optional[Vectors]:
-    """As buffers of a format that the extension reads."""
-    if isinstance(embeddings, np.ndarray):
-        return embeddings.astype(np.float32) if embeddings.dtype == np.float16 else embeddings
-    if embeddings is None or all(each.dtype != np.float16 for each in embeddings):
-        return embeddings
-    return [each.astype(np.float32) for each in embeddings]
-
-
-def _count(what: str, value: Optional[int]) -> Optional[int]:
-    if value is None:
-        return None
-    if not isinstance(value, int) or value < 0:
-        raise errors.raisable(errors.InvalidArgumentError)(
-            f"Expected {what} to be a non-negative integer, got {value!r}"
-        )
-    return min(value, _MAX_COUNT)
-
-
 def _json(value: Optional[Any]) -> Optional[str]:
-    return None if value is None else json.dumps(value)
+    return None if value is None else to_json(value)
 
 
 def _database(found: Tuple[str, str, str]) -> Database:

@@ -6,15 +6,17 @@ from __future__ import annotations
 import base64
 import urllib.parse
 import uuid
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
 from . import _vkb, errors
 from .http_connections import Connections
-from .records import are_finite, refuse_unstorable
+from .records import are_finite, refuse_none, refuse_unstorable
+from .scalars import MAX_COUNT, checked_name, count, page
 from .server_api import Batch, CollectionModel, Place, Selection, ServerAPI
 from .types import (
+    AttachedFunction,
     Database,
     DeleteResult,
     GetResult,
@@ -86,13 +88,17 @@ class HttpAPI(ServerAPI):
         return bool(self._send("POST", "/reset"))
 
     def create_tenant(self, name: str) -> None:
-        self._send("POST", "/tenants", {"name": name})
+        self._send("POST", "/tenants", {"name": checked_name("tenant", name)})
 
     def get_tenant(self, name: str) -> Tenant:
         return {"name": self._send("GET", f"/tenants/{_quoted(name)}")["name"]}
 
     def create_database(self, name: str, tenant: str) -> None:
-        self._send("POST", f"/tenants/{_quoted(tenant)}/databases", {"name": name})
+        self._send(
+            "POST",
+            f"/tenants/{_quoted(tenant)}/databases",
+            {"name": checked_name("database", name)},
+        )
 
     def get_database(self, name: str, tenant: str) -> Database:
         return _database(self._send("GET", _databases(tenant, name)))
@@ -103,15 +109,15 @@ class HttpAPI(ServerAPI):
     def list_databases(
         self, limit: Optional[int], offset: Optional[int], tenant: str
     ) -> List[Database]:
-        page = {"limit": limit, "offset": offset}
-        found = self._send("GET", f"/tenants/{_quoted(tenant)}/databases", parameters=page)
+        path = f"/tenants/{_quoted(tenant)}/databases"
+        found = self._send("GET", path, parameters=page(limit, offset))
         return [_database(each) for each in found]
 
     def list_collections(
         self, limit: Optional[int], offset: Optional[int], tenant: str, database: str
     ) -> List[CollectionModel]:
-        page = {"limit": limit, "offset": offset}
-        found = self._send("GET", _databases(tenant, database) + "/collections", parameters=page)
+        path = _databases(tenant, database) + "/collections"
+        found = self._send("GET", path, parameters=page(limit, offset))
         return [_model(each) for each in found]
 
     def count_collections(self, tenant: str, database: str) -> int:
@@ -128,7 +134,7 @@ class HttpAPI(ServerAPI):
         database: str,
     ) -> CollectionModel:
         body = {
-            "name": name,
+            "name": checked_name("collection", name),
             "metadata": metadata,
             "configuration": configuration,
             "schema": schema,
@@ -156,11 +162,17 @@ class HttpAPI(ServerAPI):
         metadata: Optional[Dict[str, Any]],
         configuration: Optional[Dict[str, Any]],
     ) -> None:
+        if name is not None:
+            checked_name("collection", name)
         body = {"new_name": name, "new_metadata": metadata, "new_configuration": configuration}
         self._send("PUT", _at(place), body)
 
     def fork(self, place: Place, new_name: str) -> CollectionModel:
-        return _model(self._send("POST", _at(place) + "/fork", {"new_name": new_name}))
+        return _model(
+            self._send(
+                "POST", _at(place) + "/fork", {"new_name": checked_name("collection", new_name)}
+            )
+        )
 
     def fork_count(self, place: Place) -> int:
         return int(self._send("GET", _at(place) + "/fork_count")["count"])
@@ -174,7 +186,35 @@ class HttpAPI(ServerAPI):
             op_indexing_progress=found["op_indexing_progress"],
         )
 
+    def attach_function(
+        self,
+        place: Place,
+        function: str,
+        name: str,
+        output_collection: str,
+        params: Optional[Dict[str, Any]],
+    ) -> Tuple[AttachedFunction, bool]:
+        body = {
+            "name": name,
+            "function_id": function,
+            "output_collection": output_collection,
+            "params": params,
+        }
+        found = self._send("POST", _at(place) + "/functions/attach", body)
+        given = {"output_collection": output_collection, "params": params}
+        made = _function(place, {**found["attached_function"], **given})
+        return made, bool(found.get("created", True))
+
+    def get_attached_function(self, place: Place, name: str) -> AttachedFunction:
+        found = self._send("GET", f"{_at(place)}/functions/{_quoted(name)}")
+        return _function(place, found["attached_function"])
+
+    def detach_function(self, place: Place, name: str, delete_output: bool) -> bool:
+        path = f"{_at(place)}/attached_functions/{_quoted(name)}/detach"
+        return bool(self._send("POST", path, {"delete_output": delete_output})["success"])
+
     def add(self, place: Place, batch: Batch) -> None:
+        refuse_none(batch)
         self._write(place, "add", batch)
 
     def update(self, place: Place, batch: Batch) -> None:
@@ -210,7 +250,7 @@ class HttpAPI(ServerAPI):
     def delete(self, place: Place, selection: Selection, limit: Optional[int]) -> DeleteResult:
         body = _which(selection)
         if limit is not None:
-            body["limit"] = limit
+            body["limit"] = count("limit", limit)
         found = self._send("POST", _at(place) + "/delete", body)
         return {"deleted": (found or {}).get("deleted", 0)}
 
@@ -227,8 +267,7 @@ class HttpAPI(ServerAPI):
     ) -> GetResult:
         body = {
             **_which(selection),
-            "limit": limit,
-            "offset": offset,
+            **page(limit, offset),
             "include": [name for name in include if name != "data"],
         }
         found = self._send("POST", _at(place) + "/get", body)
@@ -257,7 +296,7 @@ class HttpAPI(ServerAPI):
         body = {
             **_which(selection),
             "query_embeddings": [embedding.tolist() for embedding in embeddings],
-            "n_results": n_results,
+            "n_results": min(int(n_results), MAX_COUNT),
             "include": [name for name in include if name != "data"],
         }
         found = self._send("POST", _at(place) + "/query", body)
@@ -288,7 +327,7 @@ class HttpAPI(ServerAPI):
 
 
 def _quoted(name: str) -> str:
-    return urllib.parse.quote(str(name), safe="")
+    return urllib.parse.quote(checked_name("collection, database or tenant", name), safe="")
 
 
 def _databases(tenant: str, database: str) -> str:
@@ -330,6 +369,17 @@ def _array(rows: Optional[List[List[float]]]) -> Any:
 
 def _database(found: Dict[str, Any]) -> Database:
     return {"id": found["id"], "name": found["name"], "tenant": found["tenant"]}
+
+
+def _function(place: Place, found: Dict[str, Any]) -> AttachedFunction:
+    return AttachedFunction(
+        id=uuid.UUID(found["id"]),
+        name=found["name"],
+        function_name=found["function_name"],
+        input_collection_id=uuid.UUID(place.collection),
+        output_collection=found["output_collection"],
+        params=found.get("params"),
+    )
 
 
 def _model(found: Dict[str, Any]) -> CollectionModel:

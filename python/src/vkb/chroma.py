@@ -420,7 +420,7 @@ class EmbeddedAPI(ServerAPI):
         tenant: str = DEFAULT_TENANT,
         database: str = DEFAULT_DATABASE,
     ) -> Tuple[AttachedFunction, bool]:
-        raise NotImplementedError("attached functions exist in Chroma's cloud only")
+        raise NotImplementedError(api_embedded.NO_FUNCTIONS)
 
     @override
     def get_attached_function(
@@ -430,7 +430,7 @@ class EmbeddedAPI(ServerAPI):
         tenant: str = DEFAULT_TENANT,
         database: str = DEFAULT_DATABASE,
     ) -> AttachedFunction:
-        raise NotImplementedError("attached functions exist in Chroma's cloud only")
+        raise NotImplementedError(api_embedded.NO_FUNCTIONS)
 
     @override
     def detach_function(
@@ -441,7 +441,7 @@ class EmbeddedAPI(ServerAPI):
         tenant: str = DEFAULT_TENANT,
         database: str = DEFAULT_DATABASE,
     ) -> bool:
-        raise NotImplementedError("attached functions exist in Chroma's cloud only")
+        raise NotImplementedError(api_embedded.NO_FUNCTIONS)
 
 
 def _place(tenant: str, database: str, collection_id: UUID) -> Place:

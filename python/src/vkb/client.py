@@ -13,11 +13,16 @@ from . import errors
 from .collection import Collection
 from .config import DEFAULT_DATABASE, DEFAULT_TENANT
 from .embedding_functions import DefaultEmbeddingFunction, from_environment
+from .http_connections import why_no_answer
 from .server_api import CollectionModel, ServerAPI
 from .types import CollectionMetadata, Database, DataLoader, Tenant, UserIdentity
 
 _DEFAULT_FUNCTION = DefaultEmbeddingFunction()
-_UNREACHABLE = "Could not connect to a Chroma server. Are you sure it is running?"
+
+
+def _unreachable(api: ServerAPI, error: OSError) -> ValueError:
+    why = why_no_answer(getattr(api, "url", "the store"), error)
+    return ValueError(f"Could not connect to a Chroma server. Are you sure it is running? ({why})")
 
 
 class _Handle:
@@ -126,7 +131,7 @@ class ClientAPI(_Handle):
             self._server.get_tenant(tenant)
             self._server.get_database(database, tenant)
         except OSError as error:
-            raise ValueError(_UNREACHABLE) from error
+            raise _unreachable(self._server, error) from error
         self.tenant, self.database = tenant, database
 
     def heartbeat(self) -> int:
@@ -142,7 +147,7 @@ class ClientAPI(_Handle):
         try:
             return self._server.get_user_identity()
         except OSError as error:
-            raise ValueError(_UNREACHABLE) from error
+            raise _unreachable(self._server, error) from error
 
     def get_max_batch_size(self) -> int:
         """How many records one call of add, update or upsert takes."""

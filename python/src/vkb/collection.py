@@ -15,6 +15,7 @@ from .server_api import Batch, CollectionModel, Place, Selection, ServerAPI
 from .types import (
     ID,
     URI,
+    AttachedFunction,
     CollectionMetadata,
     DataLoader,
     DeleteResult,
@@ -369,6 +370,27 @@ class Collection:
     def fork_count(self) -> int:
         """How many forks share records with this collection: none, a fork is a copy."""
         return self._client.fork_count(self._place)
+
+    def attach_function(
+        self,
+        function: Any,
+        name: str,
+        output_collection: str,
+        params: Optional[Dict[str, Any]] = None,
+    ) -> Tuple[AttachedFunction, bool]:
+        """Has a server run one of its functions on the records. Chroma's cloud has some; vkb, as a
+        Chroma of one's own, refuses: NotImplementedError in the process, ChromaError over HTTP."""
+        return self._client.attach_function(
+            self._place, getattr(function, "value", function), name, output_collection, params
+        )
+
+    def get_attached_function(self, name: str) -> AttachedFunction:
+        """What attach_function() has attached; refused likewise."""
+        return self._client.get_attached_function(self._place, name)
+
+    def detach_function(self, name: str, delete_output_collection: bool = False) -> bool:
+        """Ends what attach_function() has begun; refused likewise."""
+        return self._client.detach_function(self._place, name, delete_output_collection)
 
     def get_indexing_status(self) -> IndexingStatus:
         """How many of the records are in the graph; the others are searched one by one."""

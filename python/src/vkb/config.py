@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from enum import Enum
 from typing import Any, Dict, Optional
 
 DEFAULT_TENANT = "default_tenant"
@@ -23,6 +24,13 @@ _DEFAULTS: Dict[str, Any] = {
     "chroma_client_auth_credentials": None,
     "chroma_auth_token_transport_header": None,
 }
+
+
+class TokenTransportHeader(str, Enum):
+    """Values of the setting `chroma_auth_token_transport_header`."""
+
+    AUTHORIZATION = "Authorization"
+    X_CHROMA_TOKEN = "X-Chroma-Token"
 
 
 class Settings:

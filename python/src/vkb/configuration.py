@@ -129,9 +129,12 @@ def from_json(stored: Dict[str, Any]) -> CollectionConfiguration:
 
 
 def check_update(stored: Dict[str, Any], configuration: Any) -> None:
-    """ValueError where modify() would put another embedding function in the place of one."""
+    """ValueError where modify() would put another embedding function in the place of one, or
+    change an index that no collection here has."""
     if configuration.get("hnsw") is not None and configuration.get("spann") is not None:
         raise ValueError("hnsw and spann cannot both be provided")
+    if configuration.get("spann") is not None:
+        raise ValueError("Trying to update SPANN config but schema has HNSW")
     new = configuration.get("embedding_function")
     old = stored.get("embedding_function") or {}
     if new is None or old.get("type") != "known":

@@ -107,6 +107,11 @@ class EmbeddingFunction(Generic[D]):
         )
 
 
+class SparseEmbeddingFunction(EmbeddingFunction[D]):
+    """Base for those that make a SparseVector of each text. Here so that code that names it runs:
+    neither vkb nor a local Chroma stores sparse vectors."""
+
+
 @register_embedding_function
 class OllamaEmbeddingFunction(EmbeddingFunction[Documents]):
     """Vectors of a model that an Ollama serves (POST /api/embed); needs no further package.

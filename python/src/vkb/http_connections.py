@@ -14,6 +14,7 @@ import urllib.parse
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 from . import errors
+from .scalars import to_json
 
 # An idle connection that the server is about to close is worse than a new one.
 _IDLE_SECONDS = 40.0
@@ -115,9 +116,26 @@ class Connections:
             self._idle.append((time.monotonic(), connection))
 
 
+def why_no_answer(url: str, error: OSError) -> str:
+    """For the message of a client that could not be made: where, what, and what to do."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        what = (
+            f"TLS: the server's certificate is not trusted: {error.verify_message}; name a file of "
+            "certificates to trust in Settings(chroma_server_ssl_verify=…)"
+        )
+    elif isinstance(error, ssl.SSLError):
+        what = f"TLS: {error}; a server that does not speak TLS needs ssl=False"
+    else:
+        what = str(error)
+        ended = (ConnectionResetError, http.client.BadStatusLine)
+        if url.startswith("http:") and isinstance(error.__cause__ or error, ended):
+            what += "; does the server speak TLS (ssl=True)?"
+    return f"{url}: {what}"
+
+
 def _json(body: Any) -> bytes:
     try:
-        return json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+        return to_json(body, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError:
         raise
     except ValueError as error:

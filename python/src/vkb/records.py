@@ -75,6 +75,19 @@ def column_to_embed(columns: Dict[str, Any], fields: Sequence[str] = EMBEDDABLE)
     return given[0]
 
 
+def refuse_none(batch: Batch) -> None:
+    """TypeError for None under a key of new metadata: there is nothing that it could remove."""
+    for position, metadata in enumerate(batch.metadatas or ()):
+        if metadata is None or None not in metadata.values():
+            continue
+        key = next(key for key, value in metadata.items() if value is None)
+        where = f"of record {position}, id {_entry(batch.ids, position)!r}"
+        raise TypeError(
+            f"Expected the value under metadata key {key!r} {where} not to be None in add: "
+            "leave the key out"
+        )
+
+
 def refuse_unstorable(batch: Batch) -> None:
     """Raises for the first record that holds a number that is not finite, or a text that is not
     Unicode (a lone surrogate), and says which it is. Slow: for batches that were refused."""

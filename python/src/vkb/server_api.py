@@ -10,9 +10,10 @@ from __future__ import annotations
 import abc
 import uuid
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from .types import (
+    AttachedFunction,
     Database,
     DeleteResult,
     GetResult,
@@ -165,6 +166,22 @@ class ServerAPI(abc.ABC):
 
     @abc.abstractmethod
     def indexing_status(self, place: Place) -> IndexingStatus: ...
+
+    @abc.abstractmethod
+    def attach_function(
+        self,
+        place: Place,
+        function: str,
+        name: str,
+        output_collection: str,
+        params: Optional[Dict[str, Any]],
+    ) -> Tuple[AttachedFunction, bool]: ...
+
+    @abc.abstractmethod
+    def get_attached_function(self, place: Place, name: str) -> AttachedFunction: ...
+
+    @abc.abstractmethod
+    def detach_function(self, place: Place, name: str, delete_output: bool) -> bool: ...
 
     @abc.abstractmethod
     def add(self, place: Place, batch: Batch) -> None: ...

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from enum import Enum
 from typing import (
@@ -172,6 +173,18 @@ class UserIdentity:
     attributes: Optional[Dict[str, Any]] = None
 
 
+@dataclass
+class AttachedFunction:
+    """A function that a server runs on the records of a collection; Chroma's cloud has some."""
+
+    id: uuid.UUID
+    name: str
+    function_name: str
+    input_collection_id: uuid.UUID
+    output_collection: str
+    params: Optional[Dict[str, Any]] = None
+
+
 class DataLoader(Protocol):
     """Makes from URIs what an embedding function takes: pictures, sound, video."""
 
@@ -222,6 +235,7 @@ class SparseVector:
 SparseVectors = List[SparseVector]
 
 __all__ = [
+    "AttachedFunction",
     "CollectionMetadata",
     "DataLoader",
     "Database",

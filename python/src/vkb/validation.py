@@ -116,6 +116,15 @@ def _validate_vector(embedding: NDArray[Any], position: int) -> None:
         )
 
 
+def readable(embeddings: Optional[Vectors]) -> Optional[Vectors]:
+    """The same as buffers of a format that the extension reads."""
+    if isinstance(embeddings, np.ndarray):
+        return embeddings.astype(np.float32) if embeddings.dtype == np.float16 else embeddings
+    if embeddings is None or all(each.dtype != np.float16 for each in embeddings):
+        return embeddings
+    return [each.astype(np.float32) for each in embeddings]
+
+
 def validate_ids(ids: Any) -> List[str]:
     """A list of different strings."""
     if not isinstance(ids, list):
