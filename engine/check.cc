@@ -334,7 +334,7 @@ CheckResult Store::repair(const ProgressFunction& progress) {
     open_->write([&](Database& db) {
       rebuild_postings(db, row.collection_id);
       Statement(db,
-                "UPDATE collection SET record_count="
+                "UPDATE collection SET changes=changes+1, record_count="
                 "(SELECT count(*) FROM record WHERE collection_id=?1) WHERE collection_id=?1")
           .bind(row.collection_id)
           .run();

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/filter_cache.h"
 #include "engine/snapshot.h"
 #include "engine/vkb.h"
 #include "storage/catalog.h"
@@ -45,6 +46,7 @@ struct OpenCollection {
   const std::int64_t collection_id;
   const std::string uuid;
   SnapshotCache snapshots;
+  FilterCache filters;
   // Held while segments are replaced: by seal, merge and load.
   std::mutex reshape_mutex;
 };

@@ -10,66 +10,17 @@
 namespace vkb {
 namespace {
 
-// The first position from `at` on whose id is not below `wanted`.
-std::size_t find_from(std::span<const std::uint64_t> ids, std::size_t at, std::uint64_t wanted) {
-  if (at == ids.size() || ids[at] >= wanted) return at;
-  // Ids that were given out together follow each other without gaps, mostly.
-  const std::uint64_t guess = at + (wanted - ids[at]);
-  if (guess < ids.size() && ids[guess] == wanted) return guess;
-  // Galloping: short steps when many rows are accepted, long ones when few are.
-  std::size_t step = 1;
-  std::size_t from = at;
-  while (ids.size() - at > step && ids[at + step] < wanted) {
-    from = at + step;
-    step *= 2;
-  }
-  const auto begin = ids.begin() + static_cast<std::ptrdiff_t>(from);
-  const auto end = ids.begin() + static_cast<std::ptrdiff_t>(std::min(at + step + 1, ids.size()));
-  return static_cast<std::size_t>(std::lower_bound(begin, end, wanted) - ids.begin());
-}
-
-// The accepted rows of one segment, as slots. nothing: none of them is here.
-std::optional<Bitmap> accepted_slots(const Segment& segment, const Selection& accepted,
-                                     std::size_t& count) {
-  Bitmap slots(segment.row_count(), accepted.complement);
-  const std::span<const std::uint64_t> ids = segment.sorted_row_ids();
-  const std::span<const std::uint32_t> slot_of = segment.sorted_slots();
-  count = 0;
-  std::size_t at = 0;  // ids before it are smaller than the rows to come
-  accepted.rows.visit([&](std::span<const std::int64_t> rows) {
-    for (const std::int64_t row_id : rows) {
-      at = find_from(ids, at, static_cast<std::uint64_t>(row_id));
-      if (at == ids.size()) return false;
-      if (ids[at] != static_cast<std::uint64_t>(row_id)) continue;
-      const std::uint32_t slot = slot_of[at];
-      if (slot >= segment.row_count()) {
-        throw Error(ErrorCode::corruption, "segment " + segment.path() + ": sorted_slots holds " +
-                                               std::to_string(slot) + ", it has " +
-                                               std::to_string(segment.row_count()) + " rows");
-      }
-      accepted.complement ? slots.reset(slot) : slots.set(slot);
-      ++count;
-    }
-    return true;
-  });
-  if (accepted.complement) count = segment.row_count() - count;
-  if (count == 0) return std::nullopt;
-  return slots;
-}
-
+// accepted: null for all rows.
 std::vector<Neighbour> search_segment(const SegmentView& view, const PreparedQuery& query,
                                       const QueryOptions& options, std::uint32_t ef,
-                                      const Selection* accepted) {
+                                      const CompiledFilter::Slots* accepted) {
   const Segment& segment = *view.segment;
   RowSelection selection{.dead = view.dead.get(), .accepted = nullptr};
-  std::optional<Bitmap> slots;
   bool few = false;
   if (accepted) {
-    std::size_t count = 0;
-    slots = accepted_slots(segment, *accepted, count);
-    if (!slots) return {};
-    selection.accepted = &*slots;
-    few = count * kExactShare <= segment.row_count();
+    if (accepted->count == 0) return {};
+    selection.accepted = &accepted->accepted;
+    few = accepted->count * kExactShare <= segment.row_count();
   }
   if (options.exact || few || !segment.has_graph()) {
     return search_flat(segment, query, options.k, options.exact, selection);
@@ -144,12 +95,38 @@ Record read_record(Records& records, std::int64_t row_id, const Include& include
 
 namespace {
 
+// The filter of the options, compiled for the snapshot; null when they have none.
+std::shared_ptr<const CompiledFilter> compiled_filter(Database& db, OpenCollection& collection,
+                                                      const CollectionRow& row,
+                                                      const Snapshot& snapshot,
+                                                      const QueryOptions& options) {
+  const Filter* filter = options.filter ? &*options.filter : nullptr;
+  if (options.ids || !filter) {
+    std::optional<std::span<const std::string>> ids;
+    if (options.ids) ids = *options.ids;
+    std::optional<Selection> rows = select_rows(db, row.collection_id, filter, ids);
+    if (!rows) return nullptr;
+    return std::make_shared<const CompiledFilter>(compile_filter(*std::move(rows), snapshot));
+  }
+  const std::optional<std::int64_t> changes = collection_changes(db, row.collection_id);
+  const FilterCache::Version version{changes.value_or(0), row.manifest_version};
+  if (changes) {
+    if (auto known = collection.filters.find(*filter, version)) return known;
+  }
+  auto compiled = std::make_shared<const CompiledFilter>(
+      compile_filter(select_rows(db, row.collection_id, *filter), snapshot));
+  if (changes) collection.filters.put(*filter, version, compiled);
+  return compiled;
+}
+
 std::vector<Neighbour> search_snapshot(const Snapshot& snapshot, const PreparedQuery& query,
                                        const QueryOptions& options, std::uint32_t ef,
-                                       const Selection* accepted) {
-  std::vector<Neighbour> nearest = snapshot.memtable.search(query, options.k, accepted);
-  for (const SegmentView& view : snapshot.segments) {
-    const std::vector<Neighbour> found = search_segment(view, query, options, ef, accepted);
+                                       const CompiledFilter* filter) {
+  std::vector<Neighbour> nearest =
+      snapshot.memtable.search(query, options.k, filter ? &filter->rows : nullptr);
+  for (std::size_t i = 0; i < snapshot.segments.size(); ++i) {
+    const std::vector<Neighbour> found = search_segment(snapshot.segments[i], query, options, ef,
+                                                        filter ? &filter->segments[i] : nullptr);
     std::vector<Neighbour> merged;
     std::merge(nearest.begin(), nearest.end(), found.begin(), found.end(),
                std::back_inserter(merged));
@@ -168,20 +145,16 @@ std::vector<std::vector<Hit>> run_queries(Database& db, OpenCollection& collecti
   const CollectionRow row = collection.row(db);
   if (!row.dim) return answers;
   for (const std::vector<float>& query : queries) check_query(query, *row.dim);
-  const Filter* filter = options.filter ? &*options.filter : nullptr;
-  std::optional<std::span<const std::string>> ids;
-  if (options.ids) ids = *options.ids;
-  const std::optional<Selection> accepted = select_rows(db, row.collection_id, filter, ids);
   if (options.k == 0) return answers;
-  if (accepted && accepted->rows.empty() && !accepted->complement) return answers;
-
   const std::shared_ptr<const Snapshot> snapshot = collection.snapshot(db, row);
+  const std::shared_ptr<const CompiledFilter> filter =
+      compiled_filter(db, collection, row, *snapshot, options);
   const std::uint32_t ef = std::max(options.ef > 0 ? options.ef : row.ef_search, options.k);
   Records records(db, row.collection_id);
   for (std::size_t i = 0; i < queries.size(); ++i) {
     const PreparedQuery prepared(queries[i], static_cast<Space>(row.space));
     for (const Neighbour& neighbour :
-         search_snapshot(*snapshot, prepared, options, ef, accepted ? &*accepted : nullptr)) {
+         search_snapshot(*snapshot, prepared, options, ef, filter.get())) {
       answers[i].push_back(
           {.record = read_record(records, static_cast<std::int64_t>(neighbour.row_id),
                                  options.include, snapshot.get()),

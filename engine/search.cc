@@ -305,6 +305,20 @@ void for_each_selected(std::uint32_t row_count, const RowSelection& selection, c
   use(std::span<const std::uint32_t>(batch.data(), size));
 }
 
+// Replaces `slots` with the `count` nearest of the selected rows.
+template <typename Distances>
+void take_nearest(const Segment& segment, const Distances& distances, const RowSelection& selection,
+                  std::size_t count, std::vector<std::uint32_t>& slots) {
+  Smallest<Candidate> nearest(std::min<std::size_t>(count, segment.row_count()));
+  for_each_selected(segment.row_count(), selection, [&](std::span<const std::uint32_t> batch) {
+    distances.each(batch, [&](std::uint32_t slot, float distance) {
+      if (nearest.admits(distance)) nearest.offer({distance, slot});
+    });
+  });
+  slots.clear();
+  for (const Candidate& candidate : nearest.take_sorted()) slots.push_back(candidate.slot);
+}
+
 }  // namespace
 
 std::size_t Bitmap::count() const noexcept {
@@ -361,16 +375,15 @@ std::vector<Neighbour> search_flat(const Segment& segment, const PreparedQuery& 
     });
     return nearest.take_sorted();
   }
-  Smallest<Candidate> nearest(
-      std::min<std::size_t>(kFlatRerankFactor * k + kFlatRerankExtra, segment.row_count()));
-  for_each_selected(segment.row_count(), selection, [&](std::span<const std::uint32_t> slots) {
-    distances.each(slots, [&](std::uint32_t slot, float distance) {
-      if (nearest.admits(distance)) nearest.offer({distance, slot});
-    });
-  });
   Scratch& scratch = thread_scratch();
-  scratch.slots.clear();
-  for (const Candidate& candidate : nearest.take_sorted()) scratch.slots.push_back(candidate.slot);
+  const std::size_t most = kFlatRerankFactor * k + kFlatRerankExtra;
+  if (segment.has_bit_codes()) {
+    take_nearest(segment, RowEstimates(segment, query, scratch.bits), selection,
+                 kFlatBitFactor * k + kFlatBitExtra, scratch.slots);
+    narrow(distances, scratch, most);
+  } else {
+    take_nearest(segment, distances, selection, most, scratch.slots);
+  }
   return rerank(segment, distances, scratch.slots, k, scratch.neighbours);
 }
 

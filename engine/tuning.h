@@ -33,6 +33,10 @@ inline constexpr std::size_t kBitCodesMinRows = 20'000;
 inline constexpr std::size_t kFlatRerankFactor = 2;
 inline constexpr std::size_t kFlatRerankExtra = 10;
 
+// The same over one-bit codes: how many of them go on to int8 codes.
+inline constexpr std::size_t kFlatBitFactor = 20;
+inline constexpr std::size_t kFlatBitExtra = 200;
+
 // How many rows ahead of the one being compared codes and vectors are asked for from memory.
 // search_bench, ef 128, microseconds a query by codes ahead 0 1 2 3 4 6 8: 100,000 rows 233 200 184
 // 176 173 169 172; 545,177 rows 344 298 296 295 315 315 318. By vectors ahead 0 1 2 3 4: 185 177
@@ -71,6 +75,10 @@ inline constexpr std::uint64_t kMergeDeadShare = 3;
 // A load rebuilds an existing graph together with the new rows when they are at least one in so
 // many of its rows.
 inline constexpr std::uint64_t kRebuildShare = 4;
+
+// Compiled filters that a collection keeps, at one bit a row each: a megabyte of them for half a
+// million rows.
+inline constexpr std::size_t kCachedFilters = 16;
 
 // Filtered queries compare with every match when at most one row in so many matches, else walk the
 // graph.

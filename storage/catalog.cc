@@ -9,6 +9,7 @@
 #include "storage/document_index.h"
 #include "storage/error.h"
 #include "storage/posting_index.h"
+#include "storage/schema.h"
 
 namespace vkb {
 namespace {
@@ -259,9 +260,17 @@ void touch_collection(Database& db, std::int64_t collection_id, std::int64_t cou
                       std::int64_t last_seq, bool manifest_changed) {
   Statement(db,
             "UPDATE collection SET record_count=record_count+?, last_seq=max(last_seq,?),"
-            " manifest_version=manifest_version+? WHERE collection_id=?")
+            " manifest_version=manifest_version+?, changes=changes+1 WHERE collection_id=?")
       .bind(count_change, last_seq, manifest_changed ? 1 : 0, collection_id)
       .run();
+}
+
+std::optional<std::int64_t> collection_changes(Database& db, std::int64_t collection_id) {
+  if (schema_version(db) < 2) return std::nullopt;
+  Statement changes(db, "SELECT changes FROM collection WHERE collection_id=?");
+  changes.bind(collection_id);
+  if (!changes.step()) return std::nullopt;
+  return changes.integer(0);
 }
 
 }  // namespace vkb

@@ -71,5 +71,8 @@ std::vector<std::string> delete_collection(Database& db, std::int64_t collection
 // request.
 void touch_collection(Database& db, std::int64_t collection_id, std::int64_t count_change,
                       std::int64_t last_seq, bool manifest_changed);
+// How often the collection was written to: where this is equal, its records are. Nothing in a store
+// of schema 1, which does not count.
+std::optional<std::int64_t> collection_changes(Database& db, std::int64_t collection_id);
 
 }  // namespace vkb

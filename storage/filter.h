@@ -43,6 +43,8 @@ struct Filter {
   std::vector<Filter> children;  // for all_of and any_of
   Field field = Field::metadata;
 
+  friend bool operator==(const Filter&, const Filter&) = default;
+
   static Filter compare(Op op, std::string key, Value operand);
   static Filter one_of(Op op, std::string key, std::vector<Value> operands);  // in, nin
   static Filter document(Op op, std::string text);

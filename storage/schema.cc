@@ -133,6 +133,9 @@ CREATE UNIQUE INDEX posting_block_by_value ON posting_block(key_id, first_value)
 CREATE TABLE posting_removed(
   key_id INTEGER NOT NULL, value NOT NULL, row_id INTEGER NOT NULL,
   PRIMARY KEY(key_id, value, row_id)) WITHOUT ROWID;
+
+-- Transactions that wrote to the collection: tells whether a filter compiled before is still right.
+ALTER TABLE collection ADD COLUMN changes INTEGER NOT NULL DEFAULT 0;
 )sql";
 
 std::int64_t pragma(Database& database, const char* name) {

@@ -52,7 +52,9 @@ TEST(Schema, AStoreOfVersion1IsReadAndThenMigrated) {
     row.metadata = Metadata{{"n", std::int64_t{i}}, {"half", i % 2 == 0}};
     records.insert(row, i >= 900);
   }
-  file.db().execute("DROP TABLE posting_block; DROP TABLE posting_removed; PRAGMA user_version=1");
+  file.db().execute(
+      "DROP TABLE posting_block; DROP TABLE posting_removed; ALTER TABLE collection DROP COLUMN "
+      "changes; PRAGMA user_version=1");
   const auto ask = [&](Database& db) {
     return evaluate(db, collection, parse_where(R"({"$and":[{"half":true},{"n":{"$gte":800}}]})"));
   };
