@@ -291,7 +291,7 @@ def main() -> None:
     parser.add_argument("--out", type=pathlib.Path)
     arguments = parser.parse_args()
     bench = Bench(arguments)
-    directory = arguments.directory / str(bench.rows)
+    directory = arguments.directory.resolve() / str(bench.rows)
     with chroma.vkb_serve(arguments.vkb.resolve(), directory / "vkb") as server:
         prepare(bench, server)
     subprocess.run(

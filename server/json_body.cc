@@ -10,6 +10,8 @@
 namespace vkb {
 namespace {
 
+constexpr std::size_t kKeptBytes = std::size_t{1} << 20;
+
 const char* name_of(JsonType type) {
   switch (type) {
     case JsonType::array:
@@ -31,9 +33,14 @@ const char* name_of(JsonType type) {
 // nobody asks for, whatever they are, and take each word that begins with 'n' for null: a misspelt
 // condition would be none.
 void check_syntax(const simdjson::padded_string& text) {
-  simdjson::dom::parser parser;
-  const simdjson::error_code fault = parser.parse(text).error();
+  // Its memory is kept for the next body, unless it is much.
+  thread_local simdjson::dom::parser parser;
+  simdjson::error_code fault = simdjson::SUCCESS;
+  if (parser.capacity() < text.size()) fault = parser.allocate(text.size(), kMaxJsonDepth);
+  if (fault == simdjson::SUCCESS) fault = parser.parse(text).error();
+  if (parser.capacity() > kKeptBytes) parser = simdjson::dom::parser();
   if (fault == simdjson::SUCCESS) return;
+  if (fault == simdjson::DEPTH_ERROR) refuse_depth();
   // A number of more than 64 bits is JSON, too. The other parser knows such numbers, and is slower.
   if (fault == simdjson::NUMBER_ERROR && nlohmann::json::accept(std::string_view(text))) return;
   throw ApiError(400, std::string("Failed to parse the request body as JSON: ") +
@@ -51,7 +58,6 @@ void refuse_missing(std::string_view field) {
 }
 
 void read_fields(std::string_view body, const std::vector<JsonField>& fields) {
-  check_depth(body);
   try {
     const simdjson::padded_string padded(body);
     check_syntax(padded);

@@ -71,17 +71,16 @@ void write_column(const WriteText& write, const std::vector<std::vector<const Re
   if (nested) write("]");
 }
 
-constexpr int kMaxDepth = 127;
-
 }  // namespace
 
+void refuse_depth() {
+  throw ApiError(400,
+                 "Failed to parse the request body as JSON: recursion limit exceeded: more than " +
+                     std::to_string(kMaxJsonDepth) + " levels");
+}
+
 void check_depth(std::string_view json) {
-  if (json_depth(json) > kMaxDepth) {
-    throw ApiError(400,
-                   "Failed to parse the request body as JSON: recursion limit exceeded: more "
-                   "than " +
-                       std::to_string(kMaxDepth) + " levels");
-  }
+  if (json_depth(json) > kMaxJsonDepth) refuse_depth();
 }
 
 void refuse_shape(const std::string& path, const std::string& problem) {

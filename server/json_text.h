@@ -15,8 +15,12 @@
 
 namespace vkb {
 
-// Throws ApiError 400 for a body with more levels than Chroma's server takes (127).
+// Brackets that may be open at once: what Chroma's server takes.
+inline constexpr int kMaxJsonDepth = 127;
+
+// Throws ApiError 400 for a text with more levels.
 void check_depth(std::string_view json);
+[[noreturn]] void refuse_depth();
 
 // Throws ApiError 422 for a body of the wrong shape; `path` is the place, "" for the whole body.
 [[noreturn]] void refuse_shape(const std::string& path, const std::string& problem);
