@@ -52,6 +52,18 @@ std::string canonical_path(const std::string& directory) {
   return failed ? directory : canonical.string();
 }
 
+// Reads Chroma's file without leaving anything beside it. What cannot be read may hold some.
+bool holds_chroma_collections(FileSystem& files, const std::string& path) {
+  if (files.file_size(path) == 0) return false;
+  try {
+    Database chroma(path, Database::Mode::frozen);
+    Statement collection(chroma, "SELECT 1 FROM collections LIMIT 1");
+    return collection.step();
+  } catch (const Error&) {
+    return true;
+  }
+}
+
 std::string holder_text() {
   return "pid " + std::to_string(getpid()) + " (" + program_invocation_short_name + ")";
 }
@@ -110,7 +122,7 @@ void OpenStore::create_or_check() {
                                           "with `vkb add` or `vkb import-redis`");
   }
   // Whoever turns from Chroma to vkb may well name the same directory.
-  if (files_.file_size(directory_ + "/chroma.sqlite3") > 0) {
+  if (holds_chroma_collections(files_, directory_ + "/chroma.sqlite3")) {
     throw Error(ErrorCode::unsupported,
                 directory_ +
                     " holds a Chroma database (chroma.sqlite3), which vkb does not read: "

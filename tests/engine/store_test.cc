@@ -56,6 +56,17 @@ TEST(Store, RefusesTheDirectoryOfAChromaDatabase) {
   write_whole_file(directory.file("chroma.sqlite3"), "SQLite format 3");
   VKB_EXPECT_ERROR(Store::open(directory.path()), ErrorCode::unsupported, "chroma.sqlite3");
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(directory.path()), {}), 1);
+
+  // One without collections has nothing to lose sight of.
+  std::filesystem::remove(directory.file("chroma.sqlite3"));
+  sqlite3* handle = nullptr;
+  ASSERT_EQ(sqlite3_open(directory.file("chroma.sqlite3").c_str(), &handle), SQLITE_OK);
+  sqlite3_exec(handle, "CREATE TABLE collections(id TEXT); INSERT INTO collections VALUES('a')",
+               nullptr, nullptr, nullptr);
+  VKB_EXPECT_ERROR(Store::open(directory.path()), ErrorCode::unsupported, "chroma.sqlite3");
+  sqlite3_exec(handle, "DELETE FROM collections", nullptr, nullptr, nullptr);
+  sqlite3_close(handle);
+  EXPECT_NO_THROW(Store::open(directory.path()));
 }
 
 TEST(Store, RefusesFilesOfOthersAndLeavesThemAlone) {
