@@ -16,9 +16,15 @@ constexpr std::size_t kHeaderBytes = kBitCodeBytes - kBitCodeBits / 8;
 
 // The upper half of a float's bits, rounded to nearest: eight significant bits are more than an
 // estimate has.
-std::uint16_t to_half(float x) noexcept {
-  const auto bits = std::bit_cast<std::uint32_t>(std::clamp(x, -3e38F, 3e38F));
+std::uint16_t to_half(double x) noexcept {
+  const auto bits = std::bit_cast<std::uint32_t>(static_cast<float>(std::clamp(x, -3e38, 3e38)));
   return static_cast<std::uint16_t>((bits + 0x8000) >> 16);
+}
+
+// x + 1/2 rounded down, within the range of four bits in two's complement. The comparisons are
+// written so that NaN, which a damaged projection gives, passes neither.
+int to_level(float x) noexcept {
+  return static_cast<int>(std::floor((x >= -8.0F ? (x <= 7.0F ? x : 7.0F) : -8.0F) + 0.5F));
 }
 
 float from_half(std::uint32_t half) noexcept { return std::bit_cast<float>(half << 16); }
@@ -48,32 +54,34 @@ void BitProjector::encode(Space space, const std::byte* code, std::byte* out) co
   }
   const double factor = absolute > 0 ? squared / absolute : 0;
   const bool is_l2 = space == Space::l2;
-  const std::array<std::uint16_t, 2> header = {
-      to_half(static_cast<float>(is_l2 ? 2 * factor : factor)),
-      to_half(static_cast<float>(is_l2 ? squared : -with_centre))};
+  const std::array<std::uint16_t, 2> header = {to_half(is_l2 ? 2 * factor : factor),
+                                               to_half(is_l2 ? squared : -with_centre)};
   static_assert(sizeof(header) == kHeaderBytes);
   std::memcpy(out, header.data(), sizeof(header));
 }
 
-void write_bit_codes(SegmentWriter& writer, Space space, std::size_t dim, std::size_t count,
-                     const std::function<const float*(std::size_t)>& row) {
-  const BitProjection projection = fit_bit_projection(space, dim, count, row);
+BitCodeRows::BitCodeRows(Space space, std::size_t dim, std::size_t count,
+                         const std::function<const float*(std::size_t)>& row)
+    : space_(space),
+      projection_(fit_bit_projection(space, dim, count, row)),
+      projector_(projection_.directions, projection_.centre, dim) {
+  codes_.reserve(count * kBitCodeBytes);
+}
+
+void BitCodeRows::add(const std::byte* code) {
+  codes_.resize(codes_.size() + kBitCodeBytes);
+  projector_.encode(space_, code, codes_.data() + codes_.size() - kBitCodeBytes);
+}
+
+void BitCodeRows::write(SegmentWriter& writer) const {
   writer.begin(SectionKind::bit_directions);
-  writer.append(projection.directions);
+  writer.append(projection_.directions);
   writer.end();
   writer.begin(SectionKind::bit_centre);
-  writer.append_values(std::span(projection.centre));
+  writer.append_values(std::span(projection_.centre));
   writer.end();
   writer.begin(SectionKind::codes_1bit);
-  const BitProjector projector(projection.directions, projection.centre, dim);
-  std::vector<std::byte> code(code_bytes(dim));
-  std::array<std::byte, kBitCodeBytes> bits;
-  for (std::size_t slot = 0; slot < count; ++slot) {
-    const std::span<const float> vector(row(slot), dim);
-    encode_int8(vector, norm_of(vector), space, code.data());
-    projector.encode(space, code.data(), bits.data());
-    writer.append(bits);
-  }
+  writer.append(codes_);
   writer.end();
 }
 
@@ -83,13 +91,11 @@ void BitQuery::prepare(const BitProjector& projector, const std::byte* code) noe
   float largest = 0;
   for (const float x : projected) largest = std::max(largest, std::abs(x));
   step_ = largest / 7.5F;
-  const float to_level = largest > 0 ? 1.0F / step_ : 0.0F;
+  const float levels = largest > 0 ? 1.0F / step_ : 0.0F;  // in one unit
   planes_.fill(std::byte{0});
   int total = 0;
   for (std::size_t i = 0; i < kBitCodeBits; ++i) {
-    // Two's complement of four bits: -8 .. 7.
-    const int level =
-        std::clamp(static_cast<int>(std::floor(projected[i] * to_level + 0.5F)), -8, 7);
+    const int level = to_level(projected[i] * levels);
     total += level;
     for (std::size_t plane = 0; plane < 4; ++plane) {
       if ((static_cast<unsigned>(level) >> plane) & 1) {

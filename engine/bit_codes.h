@@ -56,9 +56,27 @@ class BitProjector {
   std::size_t dim_;
 };
 
-// Writes the three sections of one-bit codes: fits a projection and encodes every row with it.
-void write_bit_codes(SegmentWriter& writer, Space space, std::size_t dim, std::size_t count,
-                     const std::function<const float*(std::size_t)>& row);
+// The one-bit codes of a segment that is being written, kept until their section's turn: 64 bytes a
+// row. Thread safety: one thread at a time.
+class BitCodeRows {
+ public:
+  // Fits the projection, see fit_bit_projection().
+  BitCodeRows(Space space, std::size_t dim, std::size_t count,
+              const std::function<const float*(std::size_t)>& row);
+  BitCodeRows(const BitCodeRows&) = delete;
+  BitCodeRows& operator=(const BitCodeRows&) = delete;
+
+  // The int8 code of the next row.
+  void add(const std::byte* code);
+  // Writes the three sections.
+  void write(SegmentWriter& writer) const;
+
+ private:
+  Space space_;
+  BitProjection projection_;
+  BitProjector projector_;  // refers to projection_
+  std::vector<std::byte> codes_;
+};
 
 // A query's side of the estimates: its projection in four bits a component, kept as planes, so that
 // a row costs four ANDs and population counts of a cache line.

@@ -78,18 +78,20 @@ SegmentRow write_segment(OpenStore& store, const CollectionRow& collection, cons
     section(SectionKind::upper_links, graph.upper_links);
     section(SectionKind::links0, graph.links0);
   }
+  std::optional<BitCodeRows> bits;
+  if (graph.m > 0 && row_count >= kBitCodesMinRows && has_bit_codes(dim)) {
+    bits.emplace(space, dim, row_count, [&](std::size_t slot) { return row_at(slot).vector; });
+  }
   writer.begin(SectionKind::codes_int8);
   std::vector<std::byte> code(code_bytes(dim));
   for (std::size_t slot = 0; slot < row_count; ++slot) {
     encode_int8({row_at(slot).vector, dim}, norms[slot], space, code.data());
     writer.append_row(code);
+    if (bits) bits->add(code.data());
     if (slot % kProgressRows == 0) tick((row_count + slot) / 3);
   }
   writer.end();
-  if (graph.m > 0 && row_count >= kBitCodesMinRows && has_bit_codes(dim)) {
-    write_bit_codes(writer, space, dim, row_count,
-                    [&](std::size_t slot) { return row_at(slot).vector; });
-  }
+  if (bits) bits->write(writer);
   writer.begin(SectionKind::vectors);
   for (std::size_t slot = 0; slot < row_count; ++slot) {
     writer.append_row(std::as_bytes(std::span(row_at(slot).vector, dim)));

@@ -56,8 +56,10 @@ void write_rows(SegmentWriter& writer, std::span<const float> vectors, std::uint
   for (const auto i : order) writer.append_row(code_of(row(vectors, dim, i), options.space));
   writer.end();
   if (!options.bit_codes) return;
-  write_bit_codes(writer, options.space, dim, order.size(),
-                  [&](std::size_t slot) { return row(vectors, dim, order[slot]).data(); });
+  BitCodeRows bits(options.space, dim, order.size(),
+                   [&](std::size_t slot) { return row(vectors, dim, order[slot]).data(); });
+  for (const auto i : order) bits.add(code_of(row(vectors, dim, i), options.space).data());
+  bits.write(writer);
 }
 
 void write_graph(SegmentWriter& writer, const Graph& graph) {
