@@ -53,6 +53,17 @@ CompiledFilter::Slots slots_of(const Segment& segment, const Selection& accepted
   return slots;
 }
 
+// About how much memory the filter takes.
+std::size_t byte_size(const Filter& filter) {
+  std::size_t bytes = sizeof(filter) + filter.key.size();
+  for (const Value& operand : filter.operands) {
+    const auto* text = std::get_if<std::string>(&operand);
+    bytes += sizeof(operand) + (text ? text->size() : 0);
+  }
+  for (const Filter& child : filter.children) bytes += byte_size(child);
+  return bytes;
+}
+
 }  // namespace
 
 CompiledFilter compile_filter(Selection rows, const Snapshot& snapshot) {
@@ -76,6 +87,7 @@ std::shared_ptr<const CompiledFilter> FilterCache::find(const Filter& filter,
 
 void FilterCache::put(const Filter& filter, const Version& version,
                       std::shared_ptr<const CompiledFilter> compiled) {
+  if (byte_size(filter) > kLargestCachedFilter) return;
   const std::scoped_lock lock(mutex_);
   if (version != version_) {
     // A transaction that began earlier has an older version, and not much use of its filters.

@@ -38,7 +38,7 @@ class FilterCache {
     std::int64_t manifest_version = 0;  // of its segments
     friend bool operator==(const Version&, const Version&) = default;
   };
-  // Null when it is not there.
+  // Null when it is not there. Filters that are themselves large are not kept.
   std::shared_ptr<const CompiledFilter> find(const Filter& filter, const Version& version);
   void put(const Filter& filter, const Version& version,
            std::shared_ptr<const CompiledFilter> compiled);

@@ -79,6 +79,9 @@ inline constexpr std::uint64_t kRebuildShare = 4;
 // Compiled filters that a collection keeps, at one bit a row each: a megabyte of them for half a
 // million rows.
 inline constexpr std::size_t kCachedFilters = 16;
+// Bytes of a filter that is kept: some hundred operands. A request may hold forty megabytes of
+// them.
+inline constexpr std::size_t kLargestCachedFilter = 16'384;
 
 // Filtered queries compare with every match when at most one row in so many matches, else walk the
 // graph.

@@ -36,6 +36,19 @@ TEST(FilterCacheTest, KeepsTheOnesUsedLast) {
   EXPECT_EQ(cache.find(page(1), {}), nullptr);
 }
 
+// Requests from a network may not fill the memory with operands.
+TEST(FilterCacheTest, LargeFiltersAreNotKept) {
+  FilterCache cache;
+  const auto compiled = std::make_shared<const CompiledFilter>();
+  const Filter many = Filter::one_of(Filter::Op::in, "page", std::vector<Value>(2000, Value{1.0}));
+  const Filter text = Filter::compare(Filter::Op::eq, "page", std::string(100'000, 'x'));
+  const Filter nested = Filter::combine(Filter::Op::any_of, std::vector<Filter>(1000, page(1)));
+  for (const Filter& filter : {many, text, nested}) {
+    cache.put(filter, {}, compiled);
+    EXPECT_EQ(cache.find(filter, {}), nullptr);
+  }
+}
+
 // R7: a filter asked again answers what is there now, whoever changed it and whatever changed.
 TEST(FilterCacheTest, NoChangeIsMissed) {
   const TempDirectory directory;
