@@ -106,14 +106,18 @@ void BitQuery::prepare(const BitProjector& projector, const std::byte* code) noe
   sum_ = step_ * static_cast<float>(total);
 }
 
-float BitQuery::estimate(const std::byte* row, const Kernels& kernels) const noexcept {
-  std::uint32_t header;
-  std::memcpy(&header, row, sizeof(header));
-  const auto dot = static_cast<float>(kernels.dot_bits(row, planes_.data()));
-  // Twice the sum over the bits that are set, less the sum over all: each sign times a component.
-  const float value =
-      from_half(header >> 16) - from_half(header & 0xFFFF) * (2.0F * step_ * dot - sum_);
-  return std::isnan(value) ? std::numeric_limits<float>::infinity() : value;
+void BitQuery::estimate(const std::byte* rows, std::span<const std::uint32_t> numbers, float* out,
+                        const Kernels& kernels) const noexcept {
+  std::array<std::int32_t, kMostEstimates> dots;
+  kernels.dot_bits(rows, numbers.data(), numbers.size(), planes_.data(), dots.data());
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    std::uint32_t header;
+    std::memcpy(&header, rows + std::size_t{numbers[i]} * kBitCodeBytes, sizeof(header));
+    // Twice the sum over the bits that are set, less the sum over all: each sign times a component.
+    const float product = 2.0F * step_ * static_cast<float>(dots[i]) - sum_;
+    const float value = from_half(header >> 16) - from_half(header & 0xFFFF) * product;
+    out[i] = std::isnan(value) ? std::numeric_limits<float>::infinity() : value;
+  }
 }
 
 }  // namespace vkb

@@ -83,9 +83,12 @@ class BitCodeRows {
 class BitQuery {
  public:
   void prepare(const BitProjector& projector, const std::byte* code) noexcept;
-  // Orders the rows of a segment as their distances would, up to the error of the estimate: values
-  // differ from distances by a constant. Never NaN. row: kBitCodeBytes bytes.
-  float estimate(const std::byte* row, const Kernels& kernels) const noexcept;
+  // out[i] for row numbers[i] of `rows`, kBitCodeBytes each: values that order the rows of a
+  // segment as their distances would, up to the error of the estimate; they differ from distances
+  // by a constant. Never NaN. At most kMostEstimates at a time.
+  static constexpr std::size_t kMostEstimates = 64;
+  void estimate(const std::byte* rows, std::span<const std::uint32_t> numbers, float* out,
+                const Kernels& kernels) const noexcept;
 
  private:
   alignas(kBitCodeBytes) std::array<std::byte, 4 * kBitCodeBytes> planes_{};

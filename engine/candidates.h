@@ -22,25 +22,27 @@ struct Candidate {
   }
 };
 
-// Which rows a walk has met. A mark is the number of the walk that set it, so that starting a walk
-// clears nothing but once in 255.
+// Which rows a walk has met: a bit a row, few enough to stay in the nearest caches. A new walk
+// clears the words that the last one touched.
 class VisitedMarks {
  public:
   void begin(std::size_t row_count) {
-    if (marks_.size() < row_count) marks_.resize(row_count, 0);
-    if (++epoch_ != 0) return;
-    std::ranges::fill(marks_, std::uint8_t{0});
-    epoch_ = 1;
+    for (const std::uint32_t word : touched_) words_[word] = 0;
+    touched_.clear();
+    if (words_.size() * 64 < row_count) words_.resize((row_count + 63) / 64, 0);
   }
-  bool first_visit(std::uint32_t slot) noexcept {
-    if (marks_[slot] == epoch_) return false;
-    marks_[slot] = epoch_;
+  bool first_visit(std::uint32_t slot) {
+    std::uint64_t& word = words_[slot / 64];
+    const std::uint64_t bit = std::uint64_t{1} << (slot % 64);
+    if ((word & bit) != 0) return false;
+    if (word == 0) touched_.push_back(slot / 64);
+    word |= bit;
     return true;
   }
 
  private:
-  std::vector<std::uint8_t> marks_;
-  std::uint8_t epoch_ = 0;
+  std::vector<std::uint64_t> words_;
+  std::vector<std::uint32_t> touched_;  // words with a bit set
 };
 
 // The nearest `capacity` candidates offered, in ascending order, and which of them were taken out
@@ -60,8 +62,9 @@ class CandidatePool {
     return !full() || key_of({distance, 0}) < (keys_[size_ - 1] & kDistance);
   }
   float worst() const noexcept { return distance_of(keys_[size_ - 1]); }
-  void offer(Candidate candidate) {
-    if (!admits(candidate.distance)) return;
+  // Whether the candidate is the nearest not taken now.
+  bool offer(Candidate candidate) {
+    if (!admits(candidate.distance)) return false;
     if (full()) --size_;
     const std::uint64_t key = key_of(candidate);
     const std::size_t index = lower_bound(key);
@@ -69,7 +72,9 @@ class CandidatePool {
     std::memmove(at + 1, at, (size_ - index) * sizeof(key));
     *at = key;
     ++size_;
+    const bool is_next = index <= next_;
     next_ = std::min(next_, index);
+    return is_next;
   }
   // The nearest candidate not taken yet; take() marks it.
   std::optional<std::uint32_t> next() noexcept {

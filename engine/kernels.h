@@ -22,10 +22,12 @@ struct Kernels {
   // overflows.
   std::int32_t (*dot_i8)(const std::int8_t* a, const std::int8_t* b, std::int32_t sum_b,
                          std::size_t n) noexcept;
-  // The dot product of the bits of one row of 64 bytes with numbers of four bits in two's
-  // complement, given as planes [4][64], lowest first: popcount(row & plane 0) + 2 * popcount(row &
-  // plane 1) + 4 * popcount(row & plane 2) - 8 * popcount(row & plane 3). Exact.
-  std::int32_t (*dot_bits)(const std::byte* row, const std::byte* planes) noexcept;
+  // The dot products of the bits of `count` rows, row i the 64 bytes at rows + 64 * numbers[i],
+  // with numbers of four bits in two's complement, given as planes [4][64], lowest first:
+  // popcount(row & plane 0) + 2 * popcount(row & plane 1) + 4 * popcount(row & plane 2) - 8 *
+  // popcount(row & plane 3). Exact.
+  void (*dot_bits)(const std::byte* rows, const std::uint32_t* numbers, std::size_t count,
+                   const std::byte* planes, std::int32_t* out) noexcept;
 };
 
 // The best set for this CPU, or the one VKB_KERNELS names ("plain", "avx2", "avx512") when it runs

@@ -54,7 +54,7 @@ __m256i count_bits(__m256i bytes) noexcept {
   return _mm256_add_epi8(_mm256_shuffle_epi8(table, low), _mm256_shuffle_epi8(table, high));
 }
 
-std::int32_t dot_bits(const std::byte* row, const std::byte* planes) noexcept {
+std::int32_t dot_bits_of(const std::byte* row, const std::byte* planes) noexcept {
   const auto load = [](const std::byte* at) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
   };
@@ -76,6 +76,13 @@ std::int32_t dot_bits(const std::byte* row, const std::byte* planes) noexcept {
                        _mm256_sad_epu8(_mm256_add_epi8(four, four), zero));
   const __m256i negative = _mm256_sad_epu8(_mm256_add_epi8(eight, eight), zero);
   return total(positive) - 2 * total(negative);
+}
+
+void dot_bits(const std::byte* rows, const std::uint32_t* numbers, std::size_t count,
+              const std::byte* planes, std::int32_t* out) noexcept {
+  for (std::size_t i = 0; i < count; ++i) {
+    out[i] = dot_bits_of(rows + 64 * std::size_t{numbers[i]}, planes);
+  }
 }
 
 }  // namespace

@@ -43,15 +43,36 @@ std::int32_t dot_i8(const std::int8_t* a, const std::int8_t* b, std::int32_t sum
   return static_cast<std::int32_t>(sum - 128U * static_cast<std::uint32_t>(sum_b));
 }
 
-std::int32_t dot_bits(const std::byte* row, const std::byte* planes) noexcept {
-  const __m512i bits = _mm512_loadu_si512(row);
-  const auto count = [&](std::size_t plane) {
-    return _mm512_popcnt_epi64(_mm512_and_si512(bits, _mm512_loadu_si512(planes + 64 * plane)));
+// Four rows at a time: a dot product fits into 16 bits, so the sums of four share the lanes of one
+// register, and adding up the lanes, which is the longest part for a single row, is done once.
+void dot_bits(const std::byte* rows, const std::uint32_t* numbers, std::size_t count,
+              const std::byte* planes, std::int32_t* out) noexcept {
+  const __m512i plane0 = _mm512_loadu_si512(planes);
+  const __m512i plane1 = _mm512_loadu_si512(planes + 64);
+  const __m512i plane2 = _mm512_loadu_si512(planes + 128);
+  const __m512i plane3 = _mm512_loadu_si512(planes + 192);
+  const auto row = [&](std::size_t i) {
+    const __m512i bits = _mm512_loadu_si512(rows + 64 * std::size_t{numbers[i]});
+    const auto ones = [&](__m512i plane) {
+      return _mm512_popcnt_epi64(_mm512_and_si512(bits, plane));
+    };
+    const __m512i low = _mm512_add_epi64(ones(plane0), _mm512_slli_epi64(ones(plane1), 1));
+    const __m512i high = _mm512_sub_epi64(ones(plane2), _mm512_slli_epi64(ones(plane3), 1));
+    return _mm512_add_epi64(low, _mm512_slli_epi64(high, 2));
   };
-  const __m512i low = _mm512_add_epi64(count(0), _mm512_slli_epi64(count(1), 1));
-  const __m512i high = _mm512_sub_epi64(count(2), _mm512_slli_epi64(count(3), 1));
-  const __m512i sums = _mm512_add_epi64(low, _mm512_slli_epi64(high, 2));
-  return static_cast<std::int32_t>(_mm512_reduce_add_epi64(sums));
+  std::size_t i = 0;
+  for (; i + 4 <= count; i += 4) {
+    const __m512i two = _mm512_add_epi64(row(i), _mm512_slli_epi64(row(i + 1), 16));
+    const __m512i more = _mm512_add_epi64(row(i + 2), _mm512_slli_epi64(row(i + 3), 16));
+    long long sums = _mm512_reduce_add_epi64(_mm512_add_epi64(two, _mm512_slli_epi64(more, 32)));
+    // A negative part has borrowed one from the part above it.
+    for (std::size_t j = 0; j < 4; ++j) {
+      const auto part = static_cast<std::int16_t>(sums);
+      out[i + j] = part;
+      sums = (sums - part) >> 16;
+    }
+  }
+  for (; i < count; ++i) out[i] = static_cast<std::int32_t>(_mm512_reduce_add_epi64(row(i)));
 }
 
 }  // namespace

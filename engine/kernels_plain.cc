@@ -49,7 +49,7 @@ std::int32_t dot_i8(const std::int8_t* a, const std::int8_t* b, std::int32_t /*s
   return sum;
 }
 
-std::int32_t dot_bits(const std::byte* row, const std::byte* planes) noexcept {
+std::int32_t dot_bits_of(const std::byte* row, const std::byte* planes) noexcept {
   std::int32_t sum = 0;
   for (std::size_t plane = 0; plane < 4; ++plane) {
     std::int32_t count = 0;
@@ -63,6 +63,13 @@ std::int32_t dot_bits(const std::byte* row, const std::byte* planes) noexcept {
     sum += plane == 3 ? -8 * count : count << plane;
   }
   return sum;
+}
+
+void dot_bits(const std::byte* rows, const std::uint32_t* numbers, std::size_t count,
+              const std::byte* planes, std::int32_t* out) noexcept {
+  for (std::size_t i = 0; i < count; ++i) {
+    out[i] = dot_bits_of(rows + 64 * std::size_t{numbers[i]}, planes);
+  }
 }
 
 }  // namespace

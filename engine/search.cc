@@ -59,6 +59,8 @@ class RowDistances {
                                   kernels_));
   }
 
+  // A row is a dozen cache lines: each() asks for them, not too many at once.
+  void fetch(std::uint32_t /*slot*/) const noexcept {}
   // use(slot, distance) for each slot in turn.
   template <typename Use>
   void each(std::span<const std::uint32_t> slots, const Use& use) const {
@@ -90,15 +92,17 @@ class RowEstimates {
       : segment_(segment), bits_(bits), kernels_(kernels()) {
     bits_.prepare({segment.bit_directions(), segment.bit_centre(), segment.dim()}, query.code());
   }
-  float at(std::uint32_t slot) const noexcept {
-    return bits_.estimate(segment_.bit_code(slot), kernels_);
-  }
+  void fetch(std::uint32_t slot) const noexcept { __builtin_prefetch(segment_.bit_code(slot)); }
+  // For rows that were fetched some time ago.
   template <typename Use>
   void each(std::span<const std::uint32_t> slots, const Use& use) const {
-    ahead(
-        slots, kBitCodePrefetchAhead,
-        [&](std::uint32_t slot) { __builtin_prefetch(segment_.bit_code(slot)); },
-        [&](std::uint32_t slot) { use(slot, at(slot)); });
+    std::array<float, BitQuery::kMostEstimates> estimates;
+    while (!slots.empty()) {
+      const auto some = slots.first(std::min(slots.size(), estimates.size()));
+      bits_.estimate(segment_.bit_code(0), some, estimates.data(), kernels_);
+      for (std::size_t i = 0; i < some.size(); ++i) use(some[i], estimates[i]);
+      slots = slots.subspan(some.size());
+    }
   }
 
  private:
@@ -113,6 +117,7 @@ struct Scratch {
   CandidatePool pool;
   std::vector<Candidate> frontier;
   std::vector<std::uint32_t> slots;
+  std::vector<std::uint32_t> next_slots;
   std::vector<Neighbour> neighbours;
   BitQuery bits;
 };
@@ -126,7 +131,8 @@ Scratch& thread_scratch() {
 class PlainBeam {
  public:
   PlainBeam(Scratch& scratch, std::size_t width) : pool_(scratch.pool) { pool_.reset(width); }
-  void offer(Candidate candidate) { pool_.offer(candidate); }
+  // Whether the candidate is the next to expand now.
+  bool offer(Candidate candidate) { return pool_.offer(candidate); }
   std::optional<std::uint32_t> next() noexcept { return pool_.next(); }
   void take() noexcept { pool_.take(); }
 
@@ -143,11 +149,12 @@ class FilteredBeam {
     pool_.reset(width);
     frontier_.clear();
   }
-  void offer(Candidate candidate) {
-    if (!pool_.admits(candidate.distance)) return;
+  bool offer(Candidate candidate) {
+    if (!pool_.admits(candidate.distance)) return false;
     frontier_.push_back(candidate);
     std::push_heap(frontier_.begin(), frontier_.end(), farther);
     if (selection_.takes(candidate.slot)) pool_.offer(candidate);
+    return frontier_.front().slot == candidate.slot;
   }
   std::optional<std::uint32_t> next() const noexcept {
     if (frontier_.empty()) return std::nullopt;
@@ -182,43 +189,65 @@ std::uint32_t checked_upper_slot(const Segment& segment, std::uint32_t position)
             "a slot below " + std::to_string(segment.row_count()));
 }
 
+// Puts the neighbours of an upper node into scratch: their positions into next_slots, their slots
+// into slots.
+template <typename Distances>
+void gather_upper(const Segment& segment, const Distances& distances, std::uint32_t level,
+                  std::uint32_t position, Scratch& scratch) {
+  const SegmentHeader& header = segment.header();
+  const std::uint32_t* links = segment.upper_links(level, position);
+  scratch.slots.clear();
+  scratch.next_slots.clear();
+  for (std::uint32_t i = 0; i < header.m && links[i] != kNoNeighbour; ++i) {
+    if (links[i] >= header.level_count[level]) {  // R8
+      bad_graph(segment,
+                "upper_links of level " + std::to_string(level) + ", position " +
+                    std::to_string(position) + " (slot " +
+                    std::to_string(segment.upper_slots()[position]) + ")",
+                links[i], "a position below " + std::to_string(header.level_count[level]));
+    }
+    scratch.next_slots.push_back(links[i]);
+    scratch.slots.push_back(checked_upper_slot(segment, links[i]));
+    distances.fetch(scratch.slots.back());
+  }
+}
+
 // Greedy descent through the upper levels; returns the slot where the walk at level 0 begins.
 template <typename Distances>
-std::uint32_t descend(const Segment& segment, const Distances& distances) {
+std::uint32_t descend(const Segment& segment, const Distances& distances, Scratch& scratch) {
   const SegmentHeader& header = segment.header();
   if (header.max_level == 0) return 0;  // slots are in breadth-first order from the entry point
   std::uint32_t position = 0;
-  std::uint32_t slot = checked_upper_slot(segment, position);
-  float best = distances.at(slot);
+  std::uint32_t nearest = checked_upper_slot(segment, position);
+  float best = std::numeric_limits<float>::infinity();
+  const auto compare = [&] {
+    bool nearer = false;
+    std::size_t i = 0;
+    distances.each(scratch.slots, [&](std::uint32_t slot, float distance) {
+      const std::uint32_t at = scratch.next_slots[i++];
+      if (!(distance < best)) return;
+      best = distance;
+      position = at;
+      nearest = slot;
+      nearer = true;
+    });
+    return nearer;
+  };
+  scratch.slots.assign(1, nearest);
+  scratch.next_slots.assign(1, position);
+  compare();
   for (std::uint32_t level = header.max_level; level > 0; --level) {
-    for (bool moved = true; moved;) {
-      moved = false;
-      const std::uint32_t from = position;
-      const std::uint32_t* links = segment.upper_links(level, from);
-      for (std::uint32_t i = 0; i < header.m && links[i] != kNoNeighbour; ++i) {
-        if (links[i] >= header.level_count[level]) {  // R8
-          bad_graph(segment,
-                    "upper_links of level " + std::to_string(level) + ", position " +
-                        std::to_string(from) + " (slot " + std::to_string(slot) + ")",
-                    links[i], "a position below " + std::to_string(header.level_count[level]));
-        }
-        const std::uint32_t neighbour = checked_upper_slot(segment, links[i]);
-        const float distance = distances.at(neighbour);
-        if (!(distance < best)) continue;
-        best = distance;
-        position = links[i];
-        slot = neighbour;
-        moved = true;
-      }
-    }
+    do {
+      gather_upper(segment, distances, level, position, scratch);
+    } while (compare());
   }
-  return slot;
+  return nearest;
 }
 
-// Replaces `unvisited` with the neighbours of `slot` not met before, and marks them.
-void gather_unvisited(const Segment& segment, std::uint32_t slot, VisitedMarks& visited,
-                      std::vector<std::uint32_t>& unvisited) {
-  unvisited.clear();
+// Appends the neighbours of `slot` not met before, marks them and fetches them.
+template <typename Distances>
+void gather_unvisited(const Segment& segment, const Distances& distances, std::uint32_t slot,
+                      VisitedMarks& visited, std::vector<std::uint32_t>& unvisited) {
   const std::span links(segment.links0(slot), segment.links0_width());
   for (const std::uint32_t neighbour : links) {
     if (neighbour == kNoNeighbour) break;
@@ -226,24 +255,34 @@ void gather_unvisited(const Segment& segment, std::uint32_t slot, VisitedMarks& 
       bad_graph(segment, "links0 of slot " + std::to_string(slot), neighbour,
                 "a slot below " + std::to_string(segment.row_count()));
     }
-    if (visited.first_visit(neighbour)) unvisited.push_back(neighbour);
+    if (!visited.first_visit(neighbour)) continue;
+    distances.fetch(neighbour);
+    unvisited.push_back(neighbour);
   }
 }
 
 template <typename Distances, typename Beam>
 void walk(const Segment& segment, const Distances& distances, Scratch& scratch, Beam&& beam) {
   const std::size_t links_bytes = segment.links0_width() * sizeof(std::uint32_t);
-  const std::uint32_t entry = descend(segment, distances);
+  const std::uint32_t entry = descend(segment, distances, scratch);
   scratch.visited.begin(segment.row_count());
   scratch.visited.first_visit(entry);
-  beam.offer({distances.at(entry), entry});
-  while (const std::optional<std::uint32_t> slot = beam.next()) {
-    beam.take();
-    gather_unvisited(segment, *slot, scratch.visited, scratch.slots);
-    if (const auto next = beam.next()) prefetch(segment.links0(*next), links_bytes);
+  scratch.slots.assign(1, entry);
+  // A step gathers the neighbours of one row, and compares those of the row before, so that memory
+  // has a step's time to answer.
+  while (true) {
+    scratch.next_slots.clear();
+    if (const std::optional<std::uint32_t> slot = beam.next()) {
+      beam.take();
+      gather_unvisited(segment, distances, *slot, scratch.visited, scratch.next_slots);
+      if (const auto next = beam.next()) prefetch(segment.links0(*next), links_bytes);
+    } else if (scratch.slots.empty()) {
+      return;
+    }
     distances.each(scratch.slots, [&](std::uint32_t neighbour, float distance) {
-      beam.offer({distance, neighbour});
+      if (beam.offer({distance, neighbour})) prefetch(segment.links0(neighbour), links_bytes);
     });
+    scratch.slots.swap(scratch.next_slots);
   }
 }
 
@@ -311,6 +350,7 @@ void take_nearest(const Segment& segment, const Distances& distances, const RowS
                   std::size_t count, std::vector<std::uint32_t>& slots) {
   Smallest<Candidate> nearest(std::min<std::size_t>(count, segment.row_count()));
   for_each_selected(segment.row_count(), selection, [&](std::span<const std::uint32_t> batch) {
+    for (const std::uint32_t slot : batch) distances.fetch(slot);
     distances.each(batch, [&](std::uint32_t slot, float distance) {
       if (nearest.admits(distance)) nearest.offer({distance, slot});
     });
@@ -346,8 +386,7 @@ std::vector<Neighbour> search_graph(const Segment& segment, const PreparedQuery&
   const RowDistances distances(segment, query);
   Scratch& scratch = thread_scratch();
   const std::size_t width = std::min(std::max(ef, k), segment.row_count());
-  const std::size_t most =
-      segment.dim() < kCodesMinDim ? width : kGraphRerankFactor * k + kGraphRerankExtra;
+  const std::size_t most = segment.dim() < kCodesMinDim ? width : graph_rerank(k);
   if (segment.has_bit_codes()) {
     const std::size_t wider =
         std::min<std::size_t>(width + width / kBitWalkExtra, segment.row_count());

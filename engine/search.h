@@ -70,7 +70,7 @@ struct RowSelection {
 
 // Both searches: `query` has the segment's dim and space. Equal distances are ordered by row_id,
 // NaN (only from a query that has it) counts as infinitely far. Thread safety: any number of
-// threads; each keeps a little memory of its own, a byte a row of the largest segment it walked.
+// threads; each keeps a little memory of its own, a bit a row of the largest segment it walked.
 
 // The k nearest selected rows by walking the graph (Malkov & Yashunin 2018, alg. 2 and 5) over
 // codes with a beam of max(ef, k), the best re-ranked with f32. Ascending, exact distances. The

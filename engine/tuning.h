@@ -8,12 +8,12 @@
 
 namespace vkb {
 
-// Graph search: how many of the best codes are compared by f32, so many times k and some more.
-// search_bench, 100,000 x 768 real embeddings, cosine, M 16, ef 128, recall@10 by rows compared:
-// 10 .9891, 11 .9946, 12 .9950, 14 and more .9951, and at ef 256: .9922, .9979, .9984, .9985. 30 of
-// them take 8 % of a query. Twice what that data needs, for data with less even components.
-inline constexpr std::size_t kGraphRerankFactor = 2;
-inline constexpr std::size_t kGraphRerankExtra = 10;
+// Graph search: how many of the best codes are compared by f32, for the k nearest. search_bench,
+// 100,000 x 768 real embeddings, cosine, M 16, ef 128, recall@10 by rows compared: 10 .9891,
+// 11 .9946, 12 .9950, 14 and more .9951, and at ef 256: .9922, .9979, .9984, .9985. Each costs half
+// a microsecond when it comes from memory: 30 were 7 % of a query. More than that data needs, for
+// data with less even components.
+constexpr std::size_t graph_rerank(std::size_t k) noexcept { return k + k / 2 + 2; }
 
 // With fewer components one byte for each tells close neighbours apart too badly: all candidates of
 // a walk are compared by f32, and flat search uses nothing else. 300 vectors (1, i): top 10 of
@@ -43,9 +43,6 @@ inline constexpr std::size_t kFlatBitExtra = 200;
 // 174 172 178; 348 334 325 330 345.
 inline constexpr std::size_t kCodePrefetchAhead = 3;
 inline constexpr std::size_t kVectorPrefetchAhead = 2;
-// One-bit codes: microseconds a query, 545,177 rows, ef 160, by codes ahead 4 8 16 32: 194 180 176
-// 174.
-inline constexpr std::size_t kBitCodePrefetchAhead = 16;
 
 // Flat search: rows compared in one go; a word of a bitmap, so that a dense one fills it at once.
 inline constexpr std::size_t kFlatBatch = 64;

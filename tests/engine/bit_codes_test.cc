@@ -43,9 +43,12 @@ class Coded {
   std::vector<float> estimates(const float* query, const Kernels& set = kernels()) const {
     BitQuery bits;
     bits.prepare(projector(), int8_code(query).data());
-    std::vector<float> out;
-    for (std::size_t i = 0; i < count(); ++i) {
-      out.push_back(bits.estimate(codes_.data() + i * kBitCodeBytes, set));
+    std::vector<float> out(count());
+    std::vector<std::uint32_t> numbers(count());
+    std::iota(numbers.begin(), numbers.end(), 0U);
+    for (std::size_t i = 0; i < count(); i += BitQuery::kMostEstimates) {
+      const std::size_t some = std::min(BitQuery::kMostEstimates, count() - i);
+      bits.estimate(codes_.data(), std::span(numbers).subspan(i, some), out.data() + i, set);
     }
     return out;
   }

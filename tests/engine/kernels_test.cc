@@ -103,27 +103,44 @@ TEST_P(KernelsTest, IntegerDotHoldsTheExtremes) {
   }
 }
 
-// Bit by bit, against the definition: bits times numbers of four bits in two's complement.
+// Bit by bit: bits times numbers of four bits in two's complement, given as planes.
+std::int32_t bit_dot_by_definition(const std::byte* row, const std::byte* planes) {
+  std::int32_t sum = 0;
+  for (std::size_t bit = 0; bit < 512; ++bit) {
+    const auto at = [&](const std::byte* bytes) {
+      return static_cast<std::int32_t>(bytes[bit / 8] >> (bit % 8)) & 1;
+    };
+    const std::int32_t number =
+        at(planes) + 2 * at(planes + 64) + 4 * at(planes + 128) - 8 * at(planes + 192);
+    sum += at(row) * number;
+  }
+  return sum;
+}
+
+// Every count of rows, which a kernel may take some at a time, in any order and twice.
 TEST_P(KernelsTest, BitDotIsExact) {
   const Kernels& set = *GetParam();
   std::mt19937_64 random(5);
-  for (int round = 0; round < 300; ++round) {
-    std::array<std::byte, 64> row{};
+  for (std::size_t count = 0; count < 100; ++count) {
+    std::vector<std::byte> rows(64 * 64);
     std::array<std::byte, 256> planes{};
-    // All ones and all zeros are among them.
-    for (std::byte& byte : row) byte = round % 3 == 0 ? std::byte{0xFF} : std::byte(random());
-    for (std::byte& byte : planes) byte = round % 5 == 0 ? std::byte{0xFF} : std::byte(random());
-    if (round % 7 == 0) std::fill(planes.begin() + 192, planes.end(), std::byte{0});
-    std::int32_t expected = 0;
-    for (std::size_t bit = 0; bit < 512; ++bit) {
-      const auto at = [&](const std::byte* bytes) {
-        return static_cast<std::int32_t>(bytes[bit / 8] >> (bit % 8)) & 1;
-      };
-      const std::int32_t number = at(planes.data()) + 2 * at(planes.data() + 64) +
-                                  4 * at(planes.data() + 128) - 8 * at(planes.data() + 192);
-      expected += at(row.data()) * number;
+    // All ones and all zeros are among them: the largest and the smallest sums side by side.
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const std::size_t kind = i / 64 % 4;
+      rows[i] = kind == 0 ? std::byte{0xFF} : kind == 1 ? std::byte{0} : std::byte(random());
     }
-    ASSERT_EQ(set.dot_bits(row.data(), planes.data()), expected) << round;
+    for (std::byte& byte : planes) byte = count % 5 == 0 ? std::byte{0xFF} : std::byte(random());
+    if (count % 3 == 1) std::fill(planes.begin(), planes.begin() + 192, std::byte{0xFF});
+    if (count % 3 == 2) std::fill(planes.begin() + 192, planes.end(), std::byte{0});
+    std::vector<std::uint32_t> numbers(count);
+    for (std::uint32_t& number : numbers) number = static_cast<std::uint32_t>(random() % 64);
+    std::vector<std::int32_t> dots(count + 1, 12345);
+    set.dot_bits(rows.data(), numbers.data(), count, planes.data(), dots.data());
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::byte* row = rows.data() + 64 * std::size_t{numbers[i]};
+      ASSERT_EQ(dots[i], bit_dot_by_definition(row, planes.data())) << count << ' ' << i;
+    }
+    ASSERT_EQ(dots[count], 12345) << "wrote beyond the last";
   }
 }
 
