@@ -39,6 +39,10 @@ class VisitedMarks {
     word |= bit;
     return true;
   }
+  // Takes the mark back.
+  void forget(std::uint32_t slot) noexcept {
+    words_[slot / 64] &= ~(std::uint64_t{1} << (slot % 64));
+  }
 
  private:
   std::vector<std::uint64_t> words_;

@@ -118,6 +118,7 @@ struct Scratch {
   std::vector<Candidate> frontier;
   std::vector<std::uint32_t> slots;
   std::vector<std::uint32_t> next_slots;
+  std::vector<std::uint32_t> bridges;
   std::vector<Neighbour> neighbours;
   BitQuery bits;
 };
@@ -126,53 +127,6 @@ Scratch& thread_scratch() {
   thread_local Scratch scratch;
   return scratch;
 }
-
-// The beam of an unfiltered walk: the pool is both what is found and what is left to expand.
-class PlainBeam {
- public:
-  PlainBeam(Scratch& scratch, std::size_t width) : pool_(scratch.pool) { pool_.reset(width); }
-  // Whether the candidate is the next to expand now.
-  bool offer(Candidate candidate) { return pool_.offer(candidate); }
-  std::optional<std::uint32_t> next() noexcept { return pool_.next(); }
-  void take() noexcept { pool_.take(); }
-
- private:
-  CandidatePool& pool_;
-};
-
-// The beam of a filtered walk: the pool holds selected rows only, and rows to expand, selected or
-// not, wait in a heap. The walk ends when the nearest of them is farther than a full pool's last.
-class FilteredBeam {
- public:
-  FilteredBeam(Scratch& scratch, std::size_t width, const RowSelection& selection)
-      : pool_(scratch.pool), frontier_(scratch.frontier), selection_(selection) {
-    pool_.reset(width);
-    frontier_.clear();
-  }
-  bool offer(Candidate candidate) {
-    if (!pool_.admits(candidate.distance)) return false;
-    frontier_.push_back(candidate);
-    std::push_heap(frontier_.begin(), frontier_.end(), farther);
-    if (selection_.takes(candidate.slot)) pool_.offer(candidate);
-    return frontier_.front().slot == candidate.slot;
-  }
-  std::optional<std::uint32_t> next() const noexcept {
-    if (frontier_.empty()) return std::nullopt;
-    if (pool_.full() && frontier_.front().distance > pool_.worst()) return std::nullopt;
-    return frontier_.front().slot;
-  }
-  void take() {
-    std::pop_heap(frontier_.begin(), frontier_.end(), farther);
-    frontier_.pop_back();
-  }
-
- private:
-  static bool farther(const Candidate& a, const Candidate& b) noexcept { return b < a; }
-
-  CandidatePool& pool_;
-  std::vector<Candidate>& frontier_;
-  const RowSelection& selection_;
-};
 
 [[noreturn]] void bad_graph(const Segment& segment, const std::string& where, std::uint32_t value,
                             const std::string& expected) {
@@ -244,10 +198,9 @@ std::uint32_t descend(const Segment& segment, const Distances& distances, Scratc
   return nearest;
 }
 
-// Appends the neighbours of `slot` not met before, marks them and fetches them.
-template <typename Distances>
-void gather_unvisited(const Segment& segment, const Distances& distances, std::uint32_t slot,
-                      VisitedMarks& visited, std::vector<std::uint32_t>& unvisited) {
+// use(neighbour) for each neighbour of `slot` at level 0.
+template <typename Use>
+void each_neighbour(const Segment& segment, std::uint32_t slot, const Use& use) {
   const std::span links(segment.links0(slot), segment.links0_width());
   for (const std::uint32_t neighbour : links) {
     if (neighbour == kNoNeighbour) break;
@@ -255,45 +208,130 @@ void gather_unvisited(const Segment& segment, const Distances& distances, std::u
       bad_graph(segment, "links0 of slot " + std::to_string(slot), neighbour,
                 "a slot below " + std::to_string(segment.row_count()));
     }
-    if (!visited.first_visit(neighbour)) continue;
-    distances.fetch(neighbour);
-    unvisited.push_back(neighbour);
+    use(neighbour);
   }
 }
 
-template <typename Distances, typename Beam>
-void walk(const Segment& segment, const Distances& distances, Scratch& scratch, Beam&& beam) {
-  const std::size_t links_bytes = segment.links0_width() * sizeof(std::uint32_t);
-  const std::uint32_t entry = descend(segment, distances, scratch);
-  scratch.visited.begin(segment.row_count());
-  scratch.visited.first_visit(entry);
-  scratch.slots.assign(1, entry);
+void prefetch_links(const Segment& segment, std::uint32_t slot) noexcept {
+  prefetch(segment.links0(slot), segment.links0_width() * sizeof(std::uint32_t));
+}
+
+// Appends the neighbours of a row that were not met before to `unvisited`, marked and fetched.
+template <typename Distances>
+struct GatherAll {
+  const Segment& segment;
+  const Distances& distances;
+  VisitedMarks& visited;
+
+  void operator()(std::uint32_t slot, std::vector<std::uint32_t>& unvisited) const {
+    each_neighbour(segment, slot, [&](std::uint32_t neighbour) {
+      if (!visited.first_visit(neighbour)) return;
+      distances.fetch(neighbour);
+      unvisited.push_back(neighbour);
+    });
+  }
+};
+
+// The same for selected rows only; neighbours that are not selected are bridges to theirs, until as
+// many rows as a list may hold were found (ACORN-1, Patel et al. 2024).
+template <typename Distances>
+struct GatherSelected {
+  const Segment& segment;
+  const Distances& distances;
+  VisitedMarks& visited;
+  std::vector<std::uint32_t>& bridges;
+  const RowSelection& selection;
+
+  void operator()(std::uint32_t slot, std::vector<std::uint32_t>& unvisited) const {
+    bridges.clear();
+    take_neighbours(slot, unvisited, [&](std::uint32_t other) {
+      if (!visited.first_visit(other)) return;
+      if (bridges.size() < kBridgesAhead) prefetch_links(segment, other);
+      bridges.push_back(other);
+    });
+    for (std::size_t i = 0; i < bridges.size(); ++i) {
+      if (unvisited.size() >= segment.links0_width()) {
+        for (; i < bridges.size(); ++i) visited.forget(bridges[i]);  // not crossed: for the next
+        return;
+      }
+      if (i + kBridgesAhead < bridges.size()) prefetch_links(segment, bridges[i + kBridgesAhead]);
+      take_neighbours(bridges[i], unvisited, [](std::uint32_t) {});
+    }
+  }
+
+ private:
+  template <typename Other>
+  void take_neighbours(std::uint32_t slot, std::vector<std::uint32_t>& unvisited,
+                       const Other& other) const {
+    each_neighbour(segment, slot, [&](std::uint32_t neighbour) {
+      if (!selection.takes(neighbour)) return other(neighbour);
+      if (!visited.first_visit(neighbour)) return;
+      distances.fetch(neighbour);
+      unvisited.push_back(neighbour);
+    });
+  }
+};
+
+// Offers the rows in scratch.slots to scratch.pool, and the rows found by expanding its nearest
+// until all of them are (Malkov & Yashunin 2018, alg. 2). gather(slot, rows) appends the rows to
+// compare.
+template <typename Distances, typename Gather>
+void expand(const Segment& segment, const Distances& distances, Scratch& scratch,
+            const Gather& gather) {
+  CandidatePool& pool = scratch.pool;
   // A step gathers the neighbours of one row, and compares those of the row before, so that memory
   // has a step's time to answer.
   while (true) {
     scratch.next_slots.clear();
-    if (const std::optional<std::uint32_t> slot = beam.next()) {
-      beam.take();
-      gather_unvisited(segment, distances, *slot, scratch.visited, scratch.next_slots);
-      if (const auto next = beam.next()) prefetch(segment.links0(*next), links_bytes);
+    if (const std::optional<std::uint32_t> slot = pool.next()) {
+      pool.take();
+      gather(*slot, scratch.next_slots);
+      if (const auto next = pool.next()) prefetch_links(segment, *next);
     } else if (scratch.slots.empty()) {
       return;
     }
     distances.each(scratch.slots, [&](std::uint32_t neighbour, float distance) {
-      if (beam.offer({distance, neighbour})) prefetch(segment.links0(neighbour), links_bytes);
+      if (pool.offer({distance, neighbour})) prefetch_links(segment, neighbour);
     });
     scratch.slots.swap(scratch.next_slots);
   }
 }
 
-// Fills scratch.pool with the `width` nearest rows that a walk finds.
+// Puts the rows into scratch.slots where a walk over selected rows begins: those near `entry`, and
+// some from all over the segment, as what is selected may lie elsewhere.
+template <typename Distances>
+void start_among_selected(const Segment& segment, std::uint32_t entry,
+                          const GatherSelected<Distances>& gather, Scratch& scratch) {
+  scratch.slots.clear();
+  gather(entry, scratch.slots);
+  const std::uint32_t step = segment.row_count() / kSelectedStarts + 1;
+  for (std::uint32_t slot = 0; slot < segment.row_count();) {
+    const std::uint32_t next = std::min(slot - slot % step + step, segment.row_count());
+    while (slot < next && !gather.selection.takes(slot)) ++slot;
+    if (slot < next && scratch.visited.first_visit(slot)) {
+      gather.distances.fetch(slot);
+      scratch.slots.push_back(slot);
+    }
+    slot = next;
+  }
+}
+
+// Fills scratch.pool with the `width` nearest selected rows that a walk finds.
 template <typename Distances>
 void walk(const Segment& segment, const Distances& distances, Scratch& scratch, std::size_t width,
           const RowSelection& selection) {
+  const std::uint32_t entry = descend(segment, distances, scratch);
+  scratch.visited.begin(segment.row_count());
+  scratch.pool.reset(width);
   if (selection.dead == nullptr && selection.accepted == nullptr) {
-    walk(segment, distances, scratch, PlainBeam(scratch, width));
+    scratch.visited.first_visit(entry);
+    scratch.slots.assign(1, entry);
+    expand(segment, distances, scratch, GatherAll<Distances>{segment, distances, scratch.visited});
   } else {
-    walk(segment, distances, scratch, FilteredBeam(scratch, width, selection));
+    const GatherSelected<Distances> gather{segment, distances, scratch.visited, scratch.bridges,
+                                           selection};
+    start_among_selected(segment, entry, gather, scratch);
+    expand(segment, distances, scratch, gather);
   }
 }
 

@@ -73,9 +73,10 @@ struct RowSelection {
 // threads; each keeps a little memory of its own, a bit a row of the largest segment it walked.
 
 // The k nearest selected rows by walking the graph (Malkov & Yashunin 2018, alg. 2 and 5) over
-// codes with a beam of max(ef, k), the best re-ranked with f32. Ascending, exact distances. The
-// beam passes through rows that are not selected, and collects only selected ones. Throws
-// corruption when a link leads outside (R8). segment.has_graph() and has_codes() must hold.
+// codes with a beam of max(ef, k), the best re-ranked with f32. Ascending, exact distances. Rows
+// that are not selected are only bridges to their neighbours (ACORN-1, Patel et al. 2024), which
+// loses rows when fewer than one in kExactShare are selected. Throws corruption when a link leads
+// outside (R8). segment.has_graph() and has_codes() must hold.
 std::vector<Neighbour> search_graph(const Segment& segment, const PreparedQuery& query,
                                     std::uint32_t k, std::uint32_t ef,
                                     const RowSelection& selection);

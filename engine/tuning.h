@@ -80,8 +80,15 @@ inline constexpr std::size_t kCachedFilters = 16;
 // them.
 inline constexpr std::size_t kLargestCachedFilter = 16'384;
 
+// Filtered walks: how many lists of rows that are not selected are asked for ahead, and from how
+// many places in the segment they start.
+inline constexpr std::size_t kBridgesAhead = 4;
+inline constexpr std::uint32_t kSelectedStarts = 32;
+
 // Filtered queries compare with every match when at most one row in so many matches, else walk the
-// graph.
-inline constexpr std::size_t kExactShare = 8;
+// graph. 545,177 rows, a random tenth, third, half of them selected, in microseconds: comparing
+// with all 902, 1917, 2631; walking with ef 128 341, 317, 292 with recall@10 .958 .979 .971 (rows
+// near each other selected: .936 .965 .971). A thirtieth: 508, and 312 with .798 only.
+inline constexpr std::size_t kExactShare = 12;
 
 }  // namespace vkb
