@@ -132,7 +132,7 @@ std::uint64_t Collection::remove(const Filter& filter, std::optional<std::uint64
 }
 
 std::uint64_t Collection::count() const {
-  return store_->read([&](Database& db) { return open_->row(db).record_count; });
+  return store_->read([&](Database& db) { return open_->state(db).record_count; });
 }
 
 std::vector<Record> Collection::get(const GetOptions& options) const {
@@ -179,13 +179,15 @@ void Collection::for_each(const Include& include,
 
 std::vector<Hit> Collection::query(std::span<const float> query,
                                    const QueryOptions& options) const {
-  const std::vector<float> one(query.begin(), query.end());
-  return std::move(query_batch(std::span(&one, 1), options).front());
+  return store_->read([&](Database& db) {
+    return std::move(run_queries(db, *open_, std::span(&query, 1), options).front());
+  });
 }
 
 std::vector<std::vector<Hit>> Collection::query_batch(std::span<const std::vector<float>> queries,
                                                       const QueryOptions& options) const {
-  return store_->read([&](Database& db) { return run_queries(db, *open_, queries, options); });
+  const std::vector<std::span<const float>> spans(queries.begin(), queries.end());
+  return store_->read([&](Database& db) { return run_queries(db, *open_, spans, options); });
 }
 
 CollectionInfo Collection::info(bool segments) const {

@@ -251,8 +251,18 @@ std::shared_ptr<OpenCollection> OpenStore::open_collection(const CollectionRow& 
 
 CollectionRow OpenCollection::row(Database& db) const {
   std::optional<CollectionRow> found = find_collection(db, collection_id);
-  if (!found) throw Error(ErrorCode::not_found, "Collection [" + uuid + "] does not exist");
+  if (!found) throw_deleted();
   return *std::move(found);
+}
+
+CollectionState OpenCollection::state(Database& db) const {
+  const std::optional<CollectionState> found = collection_state(db, collection_id);
+  if (!found) throw_deleted();
+  return *found;
+}
+
+void OpenCollection::throw_deleted() const {
+  throw Error(ErrorCode::not_found, "Collection [" + uuid + "] does not exist");
 }
 
 void OpenStore::forget(std::int64_t collection_id) {

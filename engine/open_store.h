@@ -38,9 +38,11 @@ struct OpenCollection {
 
   // The collection's row in the current transaction; throws not_found when it was deleted.
   CollectionRow row(Database& db) const;
-  // Its snapshot in the transaction that `row` was read in.
-  std::shared_ptr<const Snapshot> snapshot(Database& db, const CollectionRow& row) {
-    return snapshots.at(db, row);
+  // The same without texts.
+  CollectionState state(Database& db) const;
+  // Its snapshot in the transaction that `state` was read in.
+  std::shared_ptr<const Snapshot> snapshot(Database& db, const CollectionState& state) {
+    return snapshots.at(db, state);
   }
 
   const std::int64_t collection_id;
@@ -49,6 +51,9 @@ struct OpenCollection {
   FilterCache filters;
   // Held while segments are replaced: by seal, merge and load.
   std::mutex reshape_mutex;
+
+ private:
+  [[noreturn]] void throw_deleted() const;
 };
 
 // Registers an open directory for as long as it lives. SQLite keeps the state of a file's locks for

@@ -97,24 +97,24 @@ namespace {
 
 // The filter of the options, compiled for the snapshot; null when they have none.
 std::shared_ptr<const CompiledFilter> compiled_filter(Database& db, OpenCollection& collection,
-                                                      const CollectionRow& row,
+                                                      const CollectionState& state,
                                                       const Snapshot& snapshot,
                                                       const QueryOptions& options) {
   const Filter* filter = options.filter ? &*options.filter : nullptr;
   if (options.ids || !filter) {
     std::optional<std::span<const std::string>> ids;
     if (options.ids) ids = *options.ids;
-    std::optional<Selection> rows = select_rows(db, row.collection_id, filter, ids);
+    std::optional<Selection> rows = select_rows(db, state.collection_id, filter, ids);
     if (!rows) return nullptr;
     return std::make_shared<const CompiledFilter>(compile_filter(*std::move(rows), snapshot));
   }
-  const std::optional<std::int64_t> changes = collection_changes(db, row.collection_id);
-  const FilterCache::Version version{changes.value_or(0), row.manifest_version};
+  const std::optional<std::int64_t> changes = collection_changes(db, state.collection_id);
+  const FilterCache::Version version{changes.value_or(0), state.manifest_version};
   if (changes) {
     if (auto known = collection.filters.find(*filter, version)) return known;
   }
   auto compiled = std::make_shared<const CompiledFilter>(
-      compile_filter(select_rows(db, row.collection_id, *filter), snapshot));
+      compile_filter(select_rows(db, state.collection_id, *filter), snapshot));
   if (changes) collection.filters.put(*filter, version, compiled);
   return compiled;
 }
@@ -125,8 +125,12 @@ std::vector<Neighbour> search_snapshot(const Snapshot& snapshot, const PreparedQ
   std::vector<Neighbour> nearest =
       snapshot.memtable.search(query, options.k, filter ? &filter->rows : nullptr);
   for (std::size_t i = 0; i < snapshot.segments.size(); ++i) {
-    const std::vector<Neighbour> found = search_segment(snapshot.segments[i], query, options, ef,
-                                                        filter ? &filter->segments[i] : nullptr);
+    std::vector<Neighbour> found = search_segment(snapshot.segments[i], query, options, ef,
+                                                  filter ? &filter->segments[i] : nullptr);
+    if (nearest.empty()) {
+      nearest = std::move(found);
+      continue;
+    }
     std::vector<Neighbour> merged;
     std::merge(nearest.begin(), nearest.end(), found.begin(), found.end(),
                std::back_inserter(merged));
@@ -139,22 +143,24 @@ std::vector<Neighbour> search_snapshot(const Snapshot& snapshot, const PreparedQ
 }  // namespace
 
 std::vector<std::vector<Hit>> run_queries(Database& db, OpenCollection& collection,
-                                          std::span<const std::vector<float>> queries,
+                                          std::span<const std::span<const float>> queries,
                                           const QueryOptions& options) {
   std::vector<std::vector<Hit>> answers(queries.size());
-  const CollectionRow row = collection.row(db);
-  if (!row.dim) return answers;
-  for (const std::vector<float>& query : queries) check_query(query, *row.dim);
+  const CollectionState state = collection.state(db);
+  if (!state.dim) return answers;
+  for (const std::span<const float> query : queries) check_query(query, *state.dim);
   if (options.k == 0) return answers;
-  const std::shared_ptr<const Snapshot> snapshot = collection.snapshot(db, row);
+  const std::shared_ptr<const Snapshot> snapshot = collection.snapshot(db, state);
   const std::shared_ptr<const CompiledFilter> filter =
-      compiled_filter(db, collection, row, *snapshot, options);
-  const std::uint32_t ef = std::max(options.ef > 0 ? options.ef : row.ef_search, options.k);
-  Records records(db, row.collection_id);
+      compiled_filter(db, collection, state, *snapshot, options);
+  const std::uint32_t ef = std::max(options.ef > 0 ? options.ef : state.ef_search, options.k);
+  Records records(db, state.collection_id);
   for (std::size_t i = 0; i < queries.size(); ++i) {
-    const PreparedQuery prepared(queries[i], static_cast<Space>(row.space));
-    for (const Neighbour& neighbour :
-         search_snapshot(*snapshot, prepared, options, ef, filter.get())) {
+    const PreparedQuery prepared(queries[i], static_cast<Space>(state.space));
+    const std::vector<Neighbour> nearest =
+        search_snapshot(*snapshot, prepared, options, ef, filter.get());
+    answers[i].reserve(nearest.size());
+    for (const Neighbour& neighbour : nearest) {
       answers[i].push_back(
           {.record = read_record(records, static_cast<std::int64_t>(neighbour.row_id),
                                  options.include, snapshot.get()),

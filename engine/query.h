@@ -30,7 +30,7 @@ Record read_record(Records& records, std::int64_t row_id, const Include& include
 
 // Collection::query_batch inside the transaction that `db` is in.
 std::vector<std::vector<Hit>> run_queries(Database& db, OpenCollection& collection,
-                                          std::span<const std::vector<float>> queries,
+                                          std::span<const std::span<const float>> queries,
                                           const QueryOptions& options);
 
 }  // namespace vkb

@@ -49,7 +49,7 @@ std::optional<std::vector<float>> Snapshot::vector_of(std::int64_t row_id) const
   return std::nullopt;
 }
 
-std::shared_ptr<const Snapshot> SnapshotCache::at(Database& db, const CollectionRow& collection) {
+std::shared_ptr<const Snapshot> SnapshotCache::at(Database& db, const CollectionState& collection) {
   const std::scoped_lock lock(mutex_);
   const Snapshot* newest = newest_.snapshot.get();
   const bool same_manifest = newest && newest->manifest_version == collection.manifest_version;
@@ -67,7 +67,7 @@ std::shared_ptr<const Snapshot> SnapshotCache::at(Database& db, const Collection
   return newest_.snapshot;
 }
 
-SnapshotCache::Loaded SnapshotCache::load(Database& db, const CollectionRow& collection) const {
+SnapshotCache::Loaded SnapshotCache::load(Database& db, const CollectionState& collection) const {
   Loaded loaded{.snapshot = nullptr, .memtable = Memtable(collection.dim.value_or(0))};
   auto snapshot = std::make_shared<Snapshot>();
   snapshot->last_seq = collection.last_seq;
@@ -108,7 +108,7 @@ SnapshotCache::Loaded SnapshotCache::load(Database& db, const CollectionRow& col
   return loaded;
 }
 
-void SnapshotCache::advance(Database& db, const CollectionRow& collection) {
+void SnapshotCache::advance(Database& db, const CollectionState& collection) {
   auto next = std::make_shared<Snapshot>(*newest_.snapshot);
   const std::int64_t after = next->last_seq;
   next->last_seq = collection.last_seq;

@@ -71,15 +71,15 @@ class SnapshotCache {
   // `collection` must have been read in the transaction that `db` is in.
   // Throws not_found when a segment file is gone: then the transaction is older than a compaction
   // and must be begun anew; corruption for a damaged file.
-  std::shared_ptr<const Snapshot> at(Database& db, const CollectionRow& collection);
+  std::shared_ptr<const Snapshot> at(Database& db, const CollectionState& collection);
 
  private:
   struct Loaded {
     std::shared_ptr<const Snapshot> snapshot;
     Memtable memtable;
   };
-  Loaded load(Database& db, const CollectionRow& collection) const;
-  void advance(Database& db, const CollectionRow& collection);
+  Loaded load(Database& db, const CollectionState& collection) const;
+  void advance(Database& db, const CollectionState& collection);
 
   FileSystem& files_;
   const std::string segment_directory_;

@@ -207,6 +207,23 @@ std::optional<CollectionRow> find_collection(Database& db, std::int64_t collecti
   return read_row(found);
 }
 
+std::optional<CollectionState> collection_state(Database& db, std::int64_t collection_id) {
+  Statement found(db,
+                  "SELECT dim, space, ef_search, record_count, last_seq, manifest_version"
+                  " FROM collection WHERE collection_id=?");
+  found.bind(collection_id);
+  if (!found.step()) return std::nullopt;
+  CollectionState state{.collection_id = collection_id,
+                        .dim = std::nullopt,
+                        .space = static_cast<std::uint32_t>(found.integer(1)),
+                        .ef_search = static_cast<std::uint32_t>(found.integer(2)),
+                        .record_count = static_cast<std::uint64_t>(found.integer(3)),
+                        .last_seq = found.integer(4),
+                        .manifest_version = found.integer(5)};
+  if (!found.is_null(0)) state.dim = static_cast<std::uint32_t>(found.integer(0));
+  return state;
+}
+
 std::optional<CollectionRow> find_collection_by_uuid(Database& db, std::string_view uuid) {
   Statement found(db, select_collection("WHERE c.uuid=?"));
   found.bind(uuid);

@@ -14,24 +14,28 @@
 
 namespace vkb {
 
-// A collection's row. Numbers of the graph as in engine/vkb.h's CollectionOptions.
-struct CollectionRow {
+// What a query needs to know of a collection.
+struct CollectionState {
   std::int64_t collection_id = 0;
+  std::optional<std::uint32_t> dim;
+  std::uint32_t space = 0;
+  std::uint32_t ef_search = 0;
+  std::uint64_t record_count = 0;
+  std::int64_t last_seq = 0;
+  std::int64_t manifest_version = 0;
+};
+
+// A collection's row. Numbers of the graph as in engine/vkb.h's CollectionOptions.
+struct CollectionRow : CollectionState {
   std::string uuid;
   std::string name;
   std::string tenant;
   std::string database;
-  std::optional<std::uint32_t> dim;
-  std::uint32_t space = 0;
   std::uint32_t m = 0;
   std::uint32_t ef_construction = 0;
-  std::uint32_t ef_search = 0;
   std::optional<std::string> model;
   std::optional<std::string> metadata;  // JSON
   std::optional<std::string> extra;
-  std::uint64_t record_count = 0;
-  std::int64_t last_seq = 0;
-  std::int64_t manifest_version = 0;
 };
 
 // A random UUID (RFC 4122, version 4), lower case.
@@ -58,6 +62,8 @@ CollectionRow insert_collection(Database& db, std::string_view tenant, std::stri
 std::optional<CollectionRow> find_collection(Database& db, std::string_view tenant,
                                              std::string_view database, std::string_view name);
 std::optional<CollectionRow> find_collection(Database& db, std::int64_t collection_id);
+// The same without texts, which every query would copy for nothing.
+std::optional<CollectionState> collection_state(Database& db, std::int64_t collection_id);
 std::optional<CollectionRow> find_collection_by_uuid(Database& db, std::string_view uuid);
 std::vector<CollectionRow> list_collections(Database& db, std::int64_t database_id);
 std::vector<CollectionRow> list_all_collections(Database& db);

@@ -71,14 +71,7 @@ void Records::reindex(std::int64_t row_id) {
 }
 
 RecordRow Records::read(std::int64_t row_id, const RecordColumns& columns) {
-  std::string sql = "SELECT id";
-  for (const auto& [wanted, column] : {std::pair(columns.uri, "uri"),
-                                       {columns.origin, "origin"},
-                                       {columns.metadata, "metadata"},
-                                       {columns.document, "document"}}) {
-    sql += wanted ? std::string(", ") + column : ", NULL";
-  }
-  Statement row(db_, sql + " FROM record WHERE row_id=? AND collection_id=?");
+  Statement row(db_, reading_sql(columns));
   row.bind(row_id, collection_id_);
   if (!row.step()) {
     throw Error(ErrorCode::corruption, db_.path() + ": record " + std::to_string(row_id) +
@@ -100,6 +93,19 @@ RecordRow Records::read(std::int64_t row_id, const RecordColumns& columns) {
     }
   }
   return out;
+}
+
+const std::string& Records::reading_sql(const RecordColumns& columns) {
+  if (!reading_sql_.empty() && columns == reading_columns_) return reading_sql_;
+  std::string sql = "SELECT id";
+  for (const auto& [wanted, column] : {std::pair(columns.uri, "uri"),
+                                       {columns.origin, "origin"},
+                                       {columns.metadata, "metadata"},
+                                       {columns.document, "document"}}) {
+    sql += wanted ? std::string(", ") + column : ", NULL";
+  }
+  reading_columns_ = columns;
+  return reading_sql_ = sql + " FROM record WHERE row_id=? AND collection_id=?";
 }
 
 std::vector<std::int64_t> Records::row_ids(std::int64_t after, std::uint64_t offset,

@@ -31,6 +31,7 @@ struct RecordColumns {
   bool uri = true;
   bool metadata = true;
   bool origin = true;
+  bool operator==(const RecordColumns&) const = default;
 };
 
 // The records of one collection and their metadata index; what changes of documents is noted for
@@ -62,10 +63,13 @@ class Records {
  private:
   std::int64_t make_key_id(std::string_view key, ValueKind kind);
   std::vector<PostingEntry> entries_of(const std::optional<Metadata>& metadata);
+  const std::string& reading_sql(const RecordColumns& columns);
 
   Database& db_;
   std::int64_t collection_id_;
   std::map<std::pair<std::string, ValueKind>, std::int64_t> key_ids_;
+  std::string reading_sql_;        // what read() ran last,
+  RecordColumns reading_columns_;  // for these columns
 };
 
 // The metadata keys of a collection, each with a kind its values have or had.

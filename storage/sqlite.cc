@@ -53,32 +53,32 @@ std::string escaped(std::string_view path) {
 
 }  // namespace
 
-Statement::Statement(Database& database, std::string_view sql) : database_(database), sql_(sql) {
-  if (auto found = database_.idle_statements_.find(sql);
-      found != database_.idle_statements_.end()) {
-    statement_ = found->second;
-    database_.idle_statements_.erase(found);
-    return;
+Statement::Statement(Database& database, std::string_view sql) : database_(database) {
+  IdleStatements& idle = database_.idle_statements_;
+  auto found = idle.find(sql);
+  if (found == idle.end()) {
+    found = idle.emplace(sql, nullptr);
+    const int code = sqlite3_prepare_v3(database_.handle_, sql.data(), static_cast<int>(sql.size()),
+                                        SQLITE_PREPARE_PERSISTENT, &found->second, nullptr);
+    if (code != SQLITE_OK) {
+      idle.erase(found);
+      database_.fail(code, "prepare " + std::string(sql));
+    }
   }
-  const int code = sqlite3_prepare_v3(database_.handle_, sql_.data(), static_cast<int>(sql_.size()),
-                                      SQLITE_PREPARE_PERSISTENT, &statement_, nullptr);
-  if (code != SQLITE_OK) database_.fail(code, "prepare " + sql_);
+  node_ = idle.extract(found);
+  statement_ = node_.mapped();
 }
 
 Statement::~Statement() {
   sqlite3_reset(statement_);
   sqlite3_clear_bindings(statement_);
-  try {
-    database_.idle_statements_.emplace(std::move(sql_), statement_);
-  } catch (...) {
-    sqlite3_finalize(statement_);
-  }
+  database_.idle_statements_.insert(std::move(node_));
 }
 
 bool Statement::step() {
   const int code = sqlite3_step(statement_);
   if (code == SQLITE_ROW) return true;
-  if (code != SQLITE_DONE) database_.fail(code, "run " + sql_);
+  if (code != SQLITE_DONE) database_.fail(code, "run " + node_.key());
   return false;
 }
 
@@ -130,7 +130,7 @@ std::variant<std::int64_t, double, std::string> Statement::scalar(int column) co
       return std::string(text(column));
     default:
       throw Error(ErrorCode::corruption,
-                  database_.path() + ": " + sql_.substr(0, 200) + ": neither a number nor a text");
+                  database_.path() + ": " + node_.key().substr(0, 200) + ": neither a number nor a text");
   }
 }
 

@@ -21,6 +21,9 @@ namespace vkb {
 
 class Database;
 
+// Prepared statements that nobody runs, by their SQL.
+using IdleStatements = std::multimap<std::string, sqlite3_stmt*, std::less<>>;
+
 // One run of a prepared statement: bind, then step until false. Text and blobs that column getters
 // return are valid until the next step().
 class Statement {
@@ -75,7 +78,8 @@ class Statement {
   }
 
   Database& database_;
-  std::string sql_;
+  IdleStatements::node_type node_;  // its place in the database's cache: back and forth costs no
+                                    // allocation
   sqlite3_stmt* statement_;
   int next_ = 1;
 };
@@ -114,7 +118,7 @@ class Database {
 
   std::string path_;
   sqlite3* handle_ = nullptr;
-  std::multimap<std::string, sqlite3_stmt*, std::less<>> idle_statements_;
+  IdleStatements idle_statements_;
 };
 
 // A transaction, rolled back unless committed.
