@@ -113,7 +113,10 @@ class Checker {
       for (std::uint32_t slot = 0; slot < segment->row_count(); ++slot) {
         if (!dead.test(slot)) placed.push_back(segment->row_id(slot));
       }
-      if (deep_ && result_.problems.size() == before) check_contents(object, *segment);
+      if (deep_ && result_.problems.size() == before) {
+        check_contents(object, *segment);
+        check_record_ids(object, row, *segment);
+      }
     } catch (const Error& error) {
       if (error.code() == ErrorCode::not_found && !is_still_named(named.file)) {
         throw SegmentMissing(error.what(), row.manifest_version);  // begins anew
@@ -178,6 +181,19 @@ class Checker {
     count(object, "rows out of order in sorted_row_ids", wrong_order);
     count(object, "links that lead nowhere", wrong_links + wrong_upper_links(segment));
     count(object, "codes or norms that differ from their vectors", wrong_codes);
+  }
+
+  void check_record_ids(const std::string& object, const CollectionRow& row,
+                        const Segment& segment) {
+    Records records(db_, row.collection_id);
+    std::uint64_t wrong = 0;
+    for (const std::uint64_t row_id : segment.sorted_row_ids()) {
+      const std::optional<std::string_view> kept = segment.record_id(row_id);
+      if (!kept) continue;
+      const std::optional<std::string> id = records.id_of(static_cast<std::int64_t>(row_id));
+      wrong += id && *id != *kept;
+    }
+    count(object, "record ids that differ from the records'", wrong);
   }
 
   static std::uint64_t wrong_upper_links(const Segment& segment) {

@@ -73,16 +73,24 @@ std::optional<RowSet> matching_rows(Database& db, std::int64_t collection_id, co
 
 Record read_record(Records& records, std::int64_t row_id, const Include& include,
                    const Snapshot* snapshot) {
-  RecordRow row = records.read(row_id, {.document = include.documents,
-                                        .uri = include.uris,
-                                        .metadata = include.metadatas,
-                                        .origin = include.origins});
-  Record record{.id = std::move(row.id),
-                .embedding = std::nullopt,
-                .document = std::move(row.document),
-                .metadata = std::move(row.metadata),
-                .uri = std::move(row.uri),
-                .origin = std::move(row.origin)};
+  Record record;
+  std::optional<std::string_view> known_id;
+  const bool only_id =
+      !include.documents && !include.metadatas && !include.uris && !include.origins;
+  if (only_id && snapshot) known_id = snapshot->record_id(row_id);
+  if (known_id) {
+    record.id = *known_id;
+  } else {
+    RecordRow row = records.read(row_id, {.document = include.documents,
+                                          .uri = include.uris,
+                                          .metadata = include.metadatas,
+                                          .origin = include.origins});
+    record.id = std::move(row.id);
+    record.document = std::move(row.document);
+    record.metadata = std::move(row.metadata);
+    record.uri = std::move(row.uri);
+    record.origin = std::move(row.origin);
+  }
   if (include.embeddings) {
     record.embedding = snapshot->vector_of(row_id);
     if (!record.embedding) {

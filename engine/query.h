@@ -24,7 +24,8 @@ std::optional<Selection> select_rows(Database& db, std::int64_t collection_id, c
 std::optional<RowSet> matching_rows(Database& db, std::int64_t collection_id, const Filter* filter,
                                     std::optional<std::span<const std::string>> ids);
 
-// A record as the caller asked for it. `snapshot` is needed for embeddings only.
+// A record as the caller asked for it. `snapshot` is needed for embeddings, and spares asking SQLite
+// for an id alone.
 Record read_record(Records& records, std::int64_t row_id, const Include& include,
                    const Snapshot* snapshot);
 

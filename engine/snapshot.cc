@@ -37,6 +37,14 @@ std::optional<Snapshot::Place> Snapshot::find_in_segments(std::int64_t row_id) c
   return std::nullopt;
 }
 
+std::optional<std::string_view> Snapshot::record_id(std::int64_t row_id) const noexcept {
+  // Also from a slot that is dead: a row keeps its id when its vector is replaced.
+  for (const SegmentView& view : segments) {
+    if (const auto id = view.segment->record_id(static_cast<std::uint64_t>(row_id))) return id;
+  }
+  return std::nullopt;
+}
+
 std::optional<std::vector<float>> Snapshot::vector_of(std::int64_t row_id) const {
   if (const auto place = find_in_segments(row_id)) {
     const float* vector = place->view->segment->vector(place->slot);

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/memtable.h"
@@ -44,6 +45,8 @@ struct Snapshot {
     std::uint32_t slot;
   };
   std::optional<Place> find_in_segments(std::int64_t row_id) const noexcept;
+  // The id of a live row's record, where a segment keeps it; SQLite knows all others.
+  std::optional<std::string_view> record_id(std::int64_t row_id) const noexcept;
   // The row's vector, from wherever it is.
   std::optional<std::vector<float>> vector_of(std::int64_t row_id) const;
 };

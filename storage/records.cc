@@ -33,6 +33,13 @@ std::optional<std::int64_t> Records::find(std::string_view id) {
   return found.integer(0);
 }
 
+std::optional<std::string> Records::id_of(std::int64_t row_id) {
+  Statement found(db_, "SELECT id FROM record WHERE row_id=? AND collection_id=?");
+  found.bind(row_id, collection_id_);
+  if (!found.step()) return std::nullopt;
+  return std::string(found.text(0));
+}
+
 std::int64_t Records::insert(const RecordRow& record, bool bulk) {
   Statement(db_,
             "INSERT INTO record(collection_id, id, uri, origin, metadata, document)"

@@ -42,6 +42,8 @@ class Records {
   Records(Database& db, std::int64_t collection_id) : db_(db), collection_id_(collection_id) {}
 
   std::optional<std::int64_t> find(std::string_view id);
+  // The other way round. A row's id never changes.
+  std::optional<std::string> id_of(std::int64_t row_id);
   // bulk: the metadata is indexed by a merge later, see storage/posting_index.h. Returns the new
   // row_id.
   std::int64_t insert(const RecordRow& record, bool bulk = false);

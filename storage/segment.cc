@@ -201,16 +201,39 @@ void Segment::place(const SectionEntry& section, const std::byte* base) noexcept
     case SectionKind::codes_1bit:
       bit_codes_ = data;
       break;
+    case SectionKind::record_ids:
+      record_ids_ = data;
+      break;
   }
 }
 
-std::optional<std::uint32_t> Segment::slot_of(std::uint64_t row_id) const noexcept {
+std::optional<std::size_t> Segment::rank_of(std::uint64_t row_id) const noexcept {
   const auto ids = sorted_row_ids();
+  if (ids.empty() || row_id < ids.front()) return std::nullopt;
+  // Rows of one load follow each other without gaps, mostly.
+  const std::uint64_t guess = row_id - ids.front();
+  if (guess < ids.size() && ids[guess] == row_id) return static_cast<std::size_t>(guess);
   const auto at = std::lower_bound(ids.begin(), ids.end(), row_id);
   if (at == ids.end() || *at != row_id) return std::nullopt;
-  const std::uint32_t slot = sorted_slots_[at - ids.begin()];
+  return static_cast<std::size_t>(at - ids.begin());
+}
+
+std::optional<std::uint32_t> Segment::slot_of(std::uint64_t row_id) const noexcept {
+  const std::optional<std::size_t> rank = rank_of(row_id);
+  if (!rank) return std::nullopt;
+  const std::uint32_t slot = sorted_slots_[*rank];
   if (slot >= row_count_) return std::nullopt;  // R8
   return slot;
+}
+
+std::optional<std::string_view> Segment::record_id(std::uint64_t row_id) const noexcept {
+  if (record_ids_ == nullptr) return std::nullopt;
+  const std::optional<std::size_t> rank = rank_of(row_id);
+  if (!rank) return std::nullopt;
+  const std::byte* row = record_ids_ + *rank * kRecordIdBytes;
+  const auto length = std::to_integer<std::size_t>(row[0]);
+  if (length == 0 || length >= kRecordIdBytes) return std::nullopt;  // R8
+  return std::string_view(reinterpret_cast<const char*>(row + 1), length);
 }
 
 std::span<const SectionEntry> Segment::sections() const noexcept {

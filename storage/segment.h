@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "storage/file.h"
@@ -36,8 +37,10 @@ class Segment {
   }
 
   std::uint64_t row_id(std::uint32_t slot) const noexcept { return row_ids_[slot]; }
-  // Where a row is, if it is here. O(log n).
+  // Where a row is, if it is here. O(log n); O(1) among rows whose ids follow each other.
   std::optional<std::uint32_t> slot_of(std::uint64_t row_id) const noexcept;
+  // The id of a row's record, if the row is here and its id is kept.
+  std::optional<std::string_view> record_id(std::uint64_t row_id) const noexcept;
   std::span<const std::uint64_t> sorted_row_ids() const noexcept {
     return {sorted_row_ids_, row_count_};
   }
@@ -85,6 +88,8 @@ class Segment {
   Segment() = default;
   void advise_vectors(MappedFile::Access access) const noexcept;
   void place(const SectionEntry& section, const std::byte* base) noexcept;
+  // Position in sorted_row_ids().
+  std::optional<std::size_t> rank_of(std::uint64_t row_id) const noexcept;
   // Returns false when `progress` stopped it.
   bool verify(const SectionEntry& section,
               const std::function<bool(std::uint64_t)>& progress) const;
@@ -105,6 +110,7 @@ class Segment {
   const std::byte* bit_codes_ = nullptr;  // null: none
   std::span<const std::byte> bit_directions_;
   std::span<const float> bit_centre_;
+  const std::byte* record_ids_ = nullptr;  // null: none
   const std::uint32_t* links0_ = nullptr;  // null: flat
   std::uint32_t links0_width_ = 0;
   std::span<const std::uint32_t> upper_slots_;

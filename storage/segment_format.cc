@@ -38,6 +38,8 @@ std::string_view to_string(SectionKind kind) noexcept {
       return "bit_centre";
     case SectionKind::codes_1bit:
       return "codes_1bit";
+    case SectionKind::record_ids:
+      return "record_ids";
   }
   return "unknown";
 }
@@ -124,6 +126,8 @@ std::optional<std::uint64_t> section_bytes(SectionKind kind, const SegmentHeader
       return kBitCodeBits * sizeof(float);
     case SectionKind::codes_1bit:
       return rows * kBitCodeBytes;
+    case SectionKind::record_ids:
+      return rows * kRecordIdBytes;
   }
   return std::nullopt;
 }
@@ -140,6 +144,7 @@ bool is_mandatory(SectionKind kind, const SegmentHeader& header) noexcept {
     case SectionKind::bit_directions:
     case SectionKind::bit_centre:
     case SectionKind::codes_1bit:
+    case SectionKind::record_ids:
       return false;
     default:
       return true;

@@ -45,8 +45,9 @@ enum class SectionKind : std::uint32_t {
   bit_directions = 10,  // kBitCodeBits rows as in codes_int8: what vectors are projected on
   bit_centre = 11,      // f32[kBitCodeBits]: the projection of what the bits are signs around
   codes_1bit = 12,      // kBitCodeBytes a row: two factors, then the bits
+  record_ids = 13,      // kRecordIdBytes a row, in the order of sorted_row_ids: the records' ids
 };
-inline constexpr std::uint32_t kKnownSections = 12;  // 1..12
+inline constexpr std::uint32_t kKnownSections = 13;  // 1..13
 // "links0"; "unknown" for a kind of a newer format.
 std::string_view to_string(SectionKind kind) noexcept;
 
@@ -96,6 +97,10 @@ static_assert(sizeof(Int8CodeHeader) == 16);
 // A row of codes_1bit is one cache line: the upper halves of two f32 factors, then the bits.
 inline constexpr std::size_t kBitCodeBytes = 64;
 inline constexpr std::size_t kBitCodeBits = 480;
+
+// A row of record_ids is one cache line: the length of the id, the id, zeros. Length 0: it is too
+// long.
+inline constexpr std::size_t kRecordIdBytes = 64;
 
 // Bytes of a row that holds `bytes` bytes of data, padded to a cache line.
 constexpr std::size_t row_stride(std::size_t bytes) noexcept {

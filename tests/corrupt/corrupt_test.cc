@@ -263,7 +263,7 @@ TEST_F(Corrupt, DamagedCachesAreFoundAndRebuilt) {
   for (const SectionKind kind :
        {SectionKind::codes_int8, SectionKind::norms, SectionKind::sorted_row_ids,
         SectionKind::sorted_slots, SectionKind::links0, SectionKind::upper_slots,
-        SectionKind::upper_links}) {
+        SectionKind::upper_links, SectionKind::record_ids}) {
     SCOPED_TRACE(to_string(kind));
     restore();
     change_section(pristine_->graph_file, kind, false, [](std::span<std::byte> bytes) {
@@ -307,6 +307,20 @@ TEST_F(Corrupt, NumbersOutOfRangeAreNoticedWhenFollowed) {
     ask_everything(true);
     expect_repair(pristine_->graph_file);
   }
+}
+
+// R9: a segment's record ids are a cache of the records'. Lengths that none can have (R8) leave the
+// asking to SQLite.
+TEST_F(Corrupt, WrongRecordIdsAreFoundAndRebuilt) {
+  change_section(pristine_->graph_file, SectionKind::record_ids, true,
+                 [](std::span<std::byte> bytes) {
+                   for (std::size_t i = 0; i < bytes.size(); i += 64) bytes[i] = std::byte{64};
+                 });
+  EXPECT_TRUE(ask_everything().empty());
+  restore();
+  change_section(pristine_->graph_file, SectionKind::record_ids, true,
+                 [](std::span<std::byte> bytes) { bytes[1] ^= std::byte{1}; });
+  expect_repair("1 record ids that differ");
 }
 
 // Vectors are the truth: nothing can mend them, and nothing drops or launders them.

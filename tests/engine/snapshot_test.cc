@@ -5,6 +5,7 @@
 
 #include "engine/compaction.h"
 #include "engine/record_writer.h"
+#include "engine/tuning.h"
 #include "tests/support/faulty_file_system.h"
 #include "tests/support/temp_directory.h"
 #include "tests/support/test_records.h"
@@ -136,6 +137,29 @@ TEST_F(SnapshotTest, AMissingFileIsCorruption) {
   const auto open = other.open_collection(row_);
   VKB_EXPECT_ERROR(other.read([&](Database& db) { return open->snapshot(db, open->row(db)); }),
                    ErrorCode::corruption, file);
+}
+
+// R4: a row keeps its id, so a segment may keep it too.
+TEST_F(SnapshotTest, ASegmentWithAGraphKnowsTheIdsOfItsRecords) {
+  std::vector<Record> records = test_records(kGraphMinRows + 2, 4);
+  records[1].id = std::string(kRecordIdBytes - 1, 'x');
+  records[2].id = std::string(kRecordIdBytes, 'x');
+  upsert(records);
+  seal(store_, *collection_);
+  EXPECT_EQ(now()->record_id(1), std::nullopt);
+  merge_all();
+  const auto snapshot = now();
+  ASSERT_TRUE(snapshot->segments.at(0).row.has_graph);
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    const auto id = snapshot->record_id(static_cast<std::int64_t>(i + 1));
+    if (i == 2) {
+      EXPECT_EQ(id, std::nullopt);
+    } else {
+      EXPECT_EQ(id, records[i].id);
+    }
+  }
+  EXPECT_EQ(snapshot->record_id(0), std::nullopt);
+  EXPECT_EQ(snapshot->record_id(kGraphMinRows + 3), std::nullopt);
 }
 
 }  // namespace
