@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "engine/compaction.h"
+#include "engine/explanation.h"
 #include "engine/open_store.h"
 #include "engine/query.h"
 #include "engine/record_writer.h"
@@ -74,6 +75,16 @@ void describe_segments(const Snapshot& snapshot, CollectionInfo& info) {
     info.tombstone_count += view.dead_count;
     info.segments.push_back(std::move(segment));
   }
+}
+
+std::vector<std::vector<Hit>> ask(OpenStore& store, OpenCollection& collection,
+                                  std::span<const std::span<const float>> queries,
+                                  const QueryOptions& options) {
+  Stopwatch watch(options.explain != nullptr);
+  auto answers =
+      store.read([&](Database& db) { return run_queries(db, collection, queries, options); });
+  if (options.explain) options.explain->total_us = watch.lap();
+  return answers;
 }
 
 }  // namespace
@@ -179,15 +190,13 @@ void Collection::for_each(const Include& include,
 
 std::vector<Hit> Collection::query(std::span<const float> query,
                                    const QueryOptions& options) const {
-  return store_->read([&](Database& db) {
-    return std::move(run_queries(db, *open_, std::span(&query, 1), options).front());
-  });
+  return std::move(ask(*store_, *open_, std::span(&query, 1), options).front());
 }
 
 std::vector<std::vector<Hit>> Collection::query_batch(std::span<const std::vector<float>> queries,
                                                       const QueryOptions& options) const {
   const std::vector<std::span<const float>> spans(queries.begin(), queries.end());
-  return store_->read([&](Database& db) { return run_queries(db, *open_, spans, options); });
+  return ask(*store_, *open_, spans, options);
 }
 
 CollectionInfo Collection::info(bool segments) const {

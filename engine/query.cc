@@ -3,34 +3,52 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
+#include "engine/explanation.h"
 #include "engine/tuning.h"
 #include "storage/error.h"
 
 namespace vkb {
 namespace {
 
-// accepted: null for all rows.
+// accepted: null for all rows. plan: set to its name in an Explanation.
 std::vector<Neighbour> search_segment(const SegmentView& view, const PreparedQuery& query,
                                       const QueryOptions& options, std::uint32_t ef,
-                                      const CompiledFilter::Slots* accepted) {
+                                      const CompiledFilter::Slots* accepted, SearchCounts* counts,
+                                      std::string_view& plan) {
   const Segment& segment = *view.segment;
   RowSelection selection{.dead = view.dead.get(), .accepted = nullptr};
   bool few = false;
+  plan = "none";
   if (accepted) {
     if (accepted->count == 0) return {};
     selection.accepted = &accepted->accepted;
     few = accepted->count * kExactShare <= segment.row_count();
   }
   if (options.exact || few || !segment.has_graph()) {
-    return search_flat(segment, query, options.k, options.exact, selection);
+    plan = options.exact ? "exact" : "flat";
+    return search_flat(segment, query, options.k, options.exact, selection, counts);
   }
-  std::vector<Neighbour> found = search_graph(segment, query, options.k, ef, selection);
+  plan = accepted ? "filtered graph" : "graph";
+  std::vector<Neighbour> found = search_graph(segment, query, options.k, ef, selection, counts);
   // Rows that no walk reaches must not be missing where there is room for them.
   if (found.size() < std::min<std::uint64_t>(options.k, view.live_count())) {
-    found = search_flat(segment, query, options.k, false, selection);
+    plan = "flat";
+    found = search_flat(segment, query, options.k, false, selection, counts);
   }
   return found;
+}
+
+// How many rows of a segment that are not removed `accepted` has.
+std::uint64_t selected_count(const SegmentView& view, const CompiledFilter::Slots* accepted) {
+  if (!accepted) return view.live_count();
+  if (!view.dead) return accepted->count;
+  std::uint64_t count = 0;
+  for (std::uint32_t slot = 0; slot < view.segment->row_count(); ++slot) {
+    count += accepted->accepted.test(slot) && !view.dead->test(slot);
+  }
+  return count;
 }
 
 void check_query(std::span<const float> query, std::uint32_t dim) {
@@ -119,7 +137,10 @@ std::shared_ptr<const CompiledFilter> compiled_filter(Database& db, OpenCollecti
   const std::optional<std::int64_t> changes = collection_changes(db, state.collection_id);
   const FilterCache::Version version{changes.value_or(0), state.manifest_version};
   if (changes) {
-    if (auto known = collection.filters.find(*filter, version)) return known;
+    if (auto known = collection.filters.find(*filter, version)) {
+      if (options.explain) options.explain->filter_from_cache = true;
+      return known;
+    }
   }
   auto compiled = std::make_shared<const CompiledFilter>(
       compile_filter(select_rows(db, state.collection_id, *filter), snapshot));
@@ -127,14 +148,33 @@ std::shared_ptr<const CompiledFilter> compiled_filter(Database& db, OpenCollecti
   return compiled;
 }
 
-std::vector<Neighbour> search_snapshot(const Snapshot& snapshot, const PreparedQuery& query,
-                                       const QueryOptions& options, std::uint32_t ef,
-                                       const CompiledFilter* filter) {
+// All vectors of one call ask this.
+struct Question {
+  const Snapshot& snapshot;
+  const QueryOptions& options;
+  std::uint32_t ef;
+  const CompiledFilter* filter;  // null: all rows
+};
+
+std::vector<Neighbour> search_snapshot(const Question& question, const PreparedQuery& query) {
+  const auto& [snapshot, options, ef, filter] = question;
   std::vector<Neighbour> nearest =
       snapshot.memtable.search(query, options.k, filter ? &filter->rows : nullptr);
   for (std::size_t i = 0; i < snapshot.segments.size(); ++i) {
-    std::vector<Neighbour> found = search_segment(snapshot.segments[i], query, options, ef,
-                                                  filter ? &filter->segments[i] : nullptr);
+    Stopwatch watch(options.explain != nullptr);
+    SearchCounts counts;
+    std::string_view plan;
+    std::vector<Neighbour> found =
+        search_segment(snapshot.segments[i], query, options, ef,
+                       filter ? &filter->segments[i] : nullptr, &counts, plan);
+    if (options.explain) {
+      Explanation::Segment& explained = options.explain->segments[i];
+      explained.search_us += watch.lap();
+      explained.plan = plan;
+      explained.estimated += counts.estimated;
+      explained.ranked += counts.ranked;
+      explained.compared += counts.compared;
+    }
     if (nearest.empty()) {
       nearest = std::move(found);
       continue;
@@ -148,25 +188,53 @@ std::vector<Neighbour> search_snapshot(const Snapshot& snapshot, const PreparedQ
   return nearest;
 }
 
+// What can be said before searching.
+void begin_explanation(const Question& question) {
+  Explanation& explanation = *question.options.explain;
+  explanation.ef = question.ef;
+  explanation.log_rows = question.snapshot.memtable.live_count();
+  explanation.has_filter = question.filter != nullptr;
+  for (std::size_t i = 0; i < question.snapshot.segments.size(); ++i) {
+    const SegmentView& view = question.snapshot.segments[i];
+    explanation.segments.push_back(
+        {.file = view.row.file,
+         .rows = view.live_count(),
+         .selected =
+             selected_count(view, question.filter ? &question.filter->segments[i] : nullptr),
+         .plan = {}});
+  }
+}
+
 }  // namespace
 
 std::vector<std::vector<Hit>> run_queries(Database& db, OpenCollection& collection,
                                           std::span<const std::span<const float>> queries,
                                           const QueryOptions& options) {
+  Explanation unasked;
+  Explanation& explanation = options.explain ? *options.explain : unasked;
+  explanation = Explanation{};
+  Stopwatch watch(options.explain != nullptr);
   std::vector<std::vector<Hit>> answers(queries.size());
   const CollectionState state = collection.state(db);
   if (!state.dim) return answers;
   for (const std::span<const float> query : queries) check_query(query, *state.dim);
   if (options.k == 0) return answers;
   const std::shared_ptr<const Snapshot> snapshot = collection.snapshot(db, state);
+  explanation.snapshot_us = watch.lap();
   const std::shared_ptr<const CompiledFilter> filter =
       compiled_filter(db, collection, state, *snapshot, options);
-  const std::uint32_t ef = std::max(options.ef > 0 ? options.ef : state.ef_search, options.k);
+  explanation.filter_us = watch.lap();
+  const Question question{.snapshot = *snapshot,
+                          .options = options,
+                          .ef = std::max(options.ef > 0 ? options.ef : state.ef_search, options.k),
+                          .filter = filter.get()};
+  if (options.explain) begin_explanation(question);
   Records records(db, state.collection_id);
   for (std::size_t i = 0; i < queries.size(); ++i) {
+    watch.lap();
     const PreparedQuery prepared(queries[i], static_cast<Space>(state.space));
-    const std::vector<Neighbour> nearest =
-        search_snapshot(*snapshot, prepared, options, ef, filter.get());
+    const std::vector<Neighbour> nearest = search_snapshot(question, prepared);
+    explanation.search_us += watch.lap();
     answers[i].reserve(nearest.size());
     for (const Neighbour& neighbour : nearest) {
       answers[i].push_back(
@@ -174,6 +242,7 @@ std::vector<std::vector<Hit>> run_queries(Database& db, OpenCollection& collecti
                                  options.include, snapshot.get()),
            .distance = neighbour.distance});
     }
+    explanation.records_us += watch.lap();
   }
   return answers;
 }

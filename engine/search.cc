@@ -46,8 +46,8 @@ void ahead(std::span<const std::uint32_t> slots, std::size_t distance, const Fet
 // The distances of a query to rows of one segment, by int8 codes and by f32 vectors.
 class RowDistances {
  public:
-  RowDistances(const Segment& segment, const PreparedQuery& query) noexcept
-      : segment_(segment), query_(query), kernels_(kernels()) {}
+  RowDistances(const Segment& segment, const PreparedQuery& query, SearchCounts& counts) noexcept
+      : segment_(segment), query_(query), kernels_(kernels()), counts_(counts) {}
 
   float at(std::uint32_t slot) const noexcept {
     return code_distance(query_.space(), query_.code(), segment_.code(slot), segment_.dim(),
@@ -65,6 +65,7 @@ class RowDistances {
   template <typename Use>
   void each(std::span<const std::uint32_t> slots, const Use& use) const {
     const std::size_t bytes = code_bytes(segment_.dim());
+    counts_.ranked += slots.size();
     ahead(
         slots, kCodePrefetchAhead,
         [&](std::uint32_t slot) { prefetch(segment_.code(slot), bytes); },
@@ -73,6 +74,7 @@ class RowDistances {
   template <typename Use>
   void exact(std::span<const std::uint32_t> slots, const Use& use) const {
     const std::size_t bytes = segment_.dim() * sizeof(float);
+    counts_.compared += slots.size();
     ahead(
         slots, kVectorPrefetchAhead,
         [&](std::uint32_t slot) { prefetch(segment_.vector(slot), bytes); },
@@ -83,13 +85,15 @@ class RowDistances {
   const Segment& segment_;
   const PreparedQuery& query_;
   const Kernels& kernels_;
+  SearchCounts& counts_;
 };
 
 // The same by one-bit codes: estimates that order rows as distances would, more or less.
 class RowEstimates {
  public:
-  RowEstimates(const Segment& segment, const PreparedQuery& query, BitQuery& bits) noexcept
-      : segment_(segment), bits_(bits), kernels_(kernels()) {
+  RowEstimates(const Segment& segment, const PreparedQuery& query, BitQuery& bits,
+               SearchCounts& counts) noexcept
+      : segment_(segment), bits_(bits), kernels_(kernels()), counts_(counts) {
     bits_.prepare({segment.bit_directions(), segment.bit_centre(), segment.dim()}, query.code());
   }
   void fetch(std::uint32_t slot) const noexcept { __builtin_prefetch(segment_.bit_code(slot)); }
@@ -97,6 +101,7 @@ class RowEstimates {
   template <typename Use>
   void each(std::span<const std::uint32_t> slots, const Use& use) const {
     std::array<float, BitQuery::kMostEstimates> estimates;
+    counts_.estimated += slots.size();
     while (!slots.empty()) {
       const auto some = slots.first(std::min(slots.size(), estimates.size()));
       bits_.estimate(segment_.bit_code(0), some, estimates.data(), kernels_);
@@ -109,6 +114,7 @@ class RowEstimates {
   const Segment& segment_;
   BitQuery& bits_;
   const Kernels& kernels_;
+  SearchCounts& counts_;
 };
 
 // What a thread keeps between walks, so that a walk allocates nothing but its answer.
@@ -418,17 +424,19 @@ PreparedQuery::PreparedQuery(std::span<const float> vector, Space space)
 
 std::vector<Neighbour> search_graph(const Segment& segment, const PreparedQuery& query,
                                     std::uint32_t k, std::uint32_t ef,
-                                    const RowSelection& selection) {
+                                    const RowSelection& selection, SearchCounts* counts) {
   assert(segment.has_graph() && segment.has_codes() && query.dim() == segment.dim());
   if (k == 0 || segment.row_count() == 0) return {};
-  const RowDistances distances(segment, query);
+  SearchCounts unasked;
+  SearchCounts& met = counts != nullptr ? *counts : unasked;
+  const RowDistances distances(segment, query, met);
   Scratch& scratch = thread_scratch();
   const std::size_t width = std::min(std::max(ef, k), segment.row_count());
   const std::size_t most = segment.dim() < kCodesMinDim ? width : graph_rerank(k);
   if (segment.has_bit_codes()) {
     const std::size_t wider =
         std::min<std::size_t>(width + width / kBitWalkExtra, segment.row_count());
-    walk(segment, RowEstimates(segment, query, scratch.bits), scratch, wider, selection);
+    walk(segment, RowEstimates(segment, query, scratch.bits, met), scratch, wider, selection);
     scratch.pool.nearest_slots(wider, scratch.slots);
     narrow(distances, scratch, most);
   } else {
@@ -439,10 +447,13 @@ std::vector<Neighbour> search_graph(const Segment& segment, const PreparedQuery&
 }
 
 std::vector<Neighbour> search_flat(const Segment& segment, const PreparedQuery& query,
-                                   std::uint32_t k, bool exact, const RowSelection& selection) {
+                                   std::uint32_t k, bool exact, const RowSelection& selection,
+                                   SearchCounts* counts) {
   assert(query.dim() == segment.dim());
   if (k == 0 || segment.row_count() == 0) return {};
-  const RowDistances distances(segment, query);
+  SearchCounts unasked;
+  SearchCounts& met = counts != nullptr ? *counts : unasked;
+  const RowDistances distances(segment, query, met);
   if (exact || !segment.has_codes() || segment.dim() < kCodesMinDim) {
     Smallest<Neighbour> nearest(std::min(k, segment.row_count()));
     for_each_selected(segment.row_count(), selection, [&](std::span<const std::uint32_t> slots) {
@@ -455,7 +466,7 @@ std::vector<Neighbour> search_flat(const Segment& segment, const PreparedQuery& 
   Scratch& scratch = thread_scratch();
   const std::size_t most = kFlatRerankFactor * k + kFlatRerankExtra;
   if (segment.has_bit_codes()) {
-    take_nearest(segment, RowEstimates(segment, query, scratch.bits), selection,
+    take_nearest(segment, RowEstimates(segment, query, scratch.bits, met), selection,
                  kFlatBitFactor * k + kFlatBitExtra, scratch.slots);
     narrow(distances, scratch, most);
   } else {

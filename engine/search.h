@@ -68,9 +68,17 @@ struct RowSelection {
   }
 };
 
+// How many rows a search met, by what it had of each to compare with its query.
+struct SearchCounts {
+  std::uint64_t estimated = 0;  // one-bit codes
+  std::uint64_t ranked = 0;     // int8 codes
+  std::uint64_t compared = 0;   // vectors
+};
+
 // Both searches: `query` has the segment's dim and space. Equal distances are ordered by row_id,
 // NaN (only from a query that has it) counts as infinitely far. Thread safety: any number of
 // threads; each keeps a little memory of its own, a bit a row of the largest segment it walked.
+// `counts` is added to, when given.
 
 // The k nearest selected rows by walking the graph (Malkov & Yashunin 2018, alg. 2 and 5) over
 // codes with a beam of max(ef, k), the best re-ranked with f32. Ascending, exact distances. Rows
@@ -79,11 +87,12 @@ struct RowSelection {
 // outside (R8). segment.has_graph() and has_codes() must hold.
 std::vector<Neighbour> search_graph(const Segment& segment, const PreparedQuery& query,
                                     std::uint32_t k, std::uint32_t ef,
-                                    const RowSelection& selection);
+                                    const RowSelection& selection, SearchCounts* counts = nullptr);
 
 // The k nearest selected rows by comparing with each; ascending, exact. When the segment has codes
 // and `exact` is false, codes choose the candidates and f32 orders them.
 std::vector<Neighbour> search_flat(const Segment& segment, const PreparedQuery& query,
-                                   std::uint32_t k, bool exact, const RowSelection& selection);
+                                   std::uint32_t k, bool exact, const RowSelection& selection,
+                                   SearchCounts* counts = nullptr);
 
 }  // namespace vkb

@@ -39,6 +39,7 @@ namespace vkb {
 class FileSystem;  // storage/file.h: replaced by tests only
 class OpenStore;   // engine/open_store.h
 struct OpenCollection;
+struct Explanation;  // engine/explanation.h
 
 inline constexpr std::string_view kDefaultTenant = "default_tenant";
 inline constexpr std::string_view kDefaultDatabase = "default_database";
@@ -90,6 +91,7 @@ struct QueryOptions {
   std::optional<std::vector<std::string>> ids{};  // only these
   std::optional<Filter> filter{};
   Include include{};
+  Explanation* explain = nullptr;  // replaced by what the query did, when given
 };
 
 struct CollectionOptions {
@@ -181,10 +183,9 @@ class Collection {
   CollectionInfo info(bool segments = true) const;
   const std::string& uuid() const noexcept;
 
-  // Adds records; one whose id exists already, or came earlier in the batch, is left as it is.
-  // Each needs an embedding. All or nothing. Throws invalid_argument, naming the record, for an
-  // empty or non-UTF-8 id, a wrong dimension, NaN or infinity; not_found when the collection was
-  // deleted.
+  // Adds records, each with an embedding; one whose id exists, or came earlier in the batch, is
+  // left as it is. All or nothing. Throws invalid_argument, naming the record, for an empty or
+  // non-UTF-8 id, a wrong dimension, NaN or infinity; not_found when the collection was deleted.
   void add(std::span<const Record> records);
   // Inserts records, or updates those whose id exists: an absent document or uri stays as it was,
   // metadata is merged key by key. Throws as add().
@@ -212,10 +213,9 @@ class Collection {
                                             const QueryOptions& options = {}) const;
 
   // Stores all records of `source`, batch by batch, each batch durable and visible when the next is
-  // asked for; a record whose id exists is replaced as a whole. Graphs are built on all cores
-  // meanwhile, and at the end one segment with a graph holds the collection. After a crash the
-  // complete batches are there, and load() or compact() finishes the graph. Errors of the source
-  // pass through.
+  // asked for; a record whose id exists is replaced as a whole. Graphs are built meanwhile, and at
+  // the end one segment with a graph holds the collection. After a crash the complete batches are
+  // there, and load() or compact() finishes the graph. Errors of the source pass through.
   LoadResult load(Source& source, const ProgressFunction& progress = {});
   // Seals the log and merges all segments into one with a graph, leaving removed records behind,
   // and gives disk back. Returns false when stopped. Safe beside readers and writers.
@@ -283,11 +283,11 @@ class Store {
   void reset();  // deletes everything; the default tenant and database are there again
 
   StoreInfo info() const;
-  // Looks for damage. Always: SQLite's quick check, each segment's header, size and references.
-  // deep: every checksum, every record against its vector, every neighbour id, every code.
+  // Looks for damage: SQLite's quick check, each segment's header, size and references; deep: also
+  // every checksum, every record against its vector, every neighbour id, every code.
   CheckResult check(bool deep, const ProgressFunction& progress = {}) const;
-  // Rebuilds what can be rebuilt (graphs, codes, indexes); returns what it found, as
-  // check(deep) does afterwards. Vectors, documents and metadata are never dropped.
+  // Rebuilds graphs, codes, indexes, never dropping what users stored; returns what check(deep)
+  // finds afterwards.
   CheckResult repair(const ProgressFunction& progress = {});
   // Copies a consistent snapshot into the directory `destination`, which must not exist or be
   // empty. Segments are hard-linked where the file system can.

@@ -13,8 +13,9 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "tools/bench.h"
+#include "engine/explanation.h"
 #include "server/json_text.h"
+#include "tools/bench.h"
 #include "tools/npy.h"
 
 namespace vkb {
@@ -29,6 +30,7 @@ struct BenchFlags {
   std::uint32_t k = 10;
   std::uint32_t threads = 1;
   std::uint32_t warm_up = 100;
+  std::uint32_t batch = 0;  // queries in one call, beside single calls
   bool exact = false;
   std::string where;
   std::string include;
@@ -39,7 +41,14 @@ struct Measured {
   std::optional<double> recall{};
   double p50_us = 0, p95_us = 0, p99_us = 0, mean_us = 0;
   double qps = 0;
+  double batch_qps = 0;
   std::uint64_t resident_bytes = 0;
+};
+
+// From a filter to the rows it selects.
+struct FilterTimes {
+  double compile_us = 0;  // never seen by this process
+  double cached_us = 0;   // p50 once it was
 };
 
 // Row numbers become ids once, and only those that the truth names are kept in memory.
@@ -146,6 +155,37 @@ class Run {
   std::exception_ptr error_;
 };
 
+// Queries a second when so many of them make one call.
+double batch_rate(const Collection& collection, const Matrix<float>& queries, std::size_t batch,
+                  const QueryOptions& options) {
+  std::vector<std::vector<std::vector<float>>> batches;
+  for (std::size_t query = 0; query < queries.rows; ++query) {
+    if (query % batch == 0) batches.emplace_back();
+    batches.back().emplace_back(queries.row(query), queries.row(query) + queries.columns);
+  }
+  const Clock::time_point begin = Clock::now();
+  for (const auto& vectors : batches) {
+    if (stop_requested()) break;
+    collection.query_batch(vectors, options);
+  }
+  return static_cast<double>(queries.rows) * 1000 / milliseconds(begin, Clock::now());
+}
+
+FilterTimes measure_filter(const Collection& collection, const Matrix<float>& queries,
+                           QueryOptions options) {
+  constexpr std::size_t kAsked = 25;
+  Explanation explanation;
+  options.explain = &explanation;
+  std::vector<double> times;
+  for (std::size_t i = 0; i < kAsked; ++i) {
+    collection.query({queries.row(0), queries.columns}, options);
+    times.push_back(explanation.filter_us);
+  }
+  const double first = times.front();
+  times.erase(times.begin());
+  return {.compile_us = first, .cached_us = percentile(times, 0.50)};
+}
+
 double recall_of(const std::vector<std::vector<Hit>>& answers, const Truth& truth) {
   Recall recall;
   for (std::size_t query = 0; query < answers.size(); ++query) {
@@ -163,6 +203,7 @@ Measured measure(const BenchFlags& flags, const Collection& collection,
   const double seconds = run.go(queries.rows, flags.threads);
   Measured measured{.ef = options.ef};
   if (truth) measured.recall = recall_of(run.answers, *truth);
+  if (flags.batch > 0) measured.batch_qps = batch_rate(collection, queries, flags.batch, options);
   measured.resident_bytes = process_resident_bytes();
   const double count = static_cast<double>(queries.rows);
   measured.qps = count / seconds;
@@ -174,14 +215,23 @@ Measured measure(const BenchFlags& flags, const Collection& collection,
 }
 
 void write_json(Output& out, const BenchFlags& flags, std::size_t queries,
-                const std::vector<Measured>& results) {
+                const std::optional<FilterTimes>& filter, const std::vector<Measured>& results) {
   out.write("{\"k\":" + std::to_string(flags.k) + ",\"queries\":" + std::to_string(queries) +
-            ",\"threads\":" + std::to_string(flags.threads) + ",\"results\":[");
+            ",\"threads\":" + std::to_string(flags.threads));
+  if (filter) {
+    out.write(",\"filter\":{\"compile_us\":" + json_fixed(filter->compile_us) +
+              ",\"cached_us\":" + json_fixed(filter->cached_us) + "}");
+  }
+  out.write(",\"results\":[");
   for (std::size_t i = 0; i < results.size(); ++i) {
     const Measured& measured = results[i];
     std::string json = (i == 0 ? "{\"ef\":" : ",{\"ef\":") + std::to_string(measured.ef);
     json += ",\"recall\":";
     measured.recall ? append_json(json, *measured.recall) : void(json += "null");
+    if (flags.batch > 0) {
+      json += ",\"batch\":" + std::to_string(flags.batch) +
+              ",\"batch_qps\":" + json_fixed(measured.batch_qps);
+    }
     out.write(json + ",\"p50_us\":" + json_fixed(measured.p50_us) + ",\"p95_us\":" +
               json_fixed(measured.p95_us) + ",\"p99_us\":" + json_fixed(measured.p99_us) +
               ",\"mean_us\":" + json_fixed(measured.mean_us) +
@@ -192,9 +242,13 @@ void write_json(Output& out, const BenchFlags& flags, std::size_t queries,
 }
 
 void write_table(Output& out, const BenchFlags& flags, std::size_t queries,
-                 const std::vector<Measured>& results) {
+                 const std::optional<FilterTimes>& filter, const std::vector<Measured>& results) {
   out.write(with_commas(queries) + " queries, k " + std::to_string(flags.k) + ", " +
             std::to_string(flags.threads) + (flags.threads == 1 ? " thread\n" : " threads\n"));
+  if (filter) {
+    out.write("filter compiled in " + json_fixed(filter->compile_us) + " us, found again in " +
+              json_fixed(filter->cached_us) + " us\n");
+  }
   out.write("    ef  recall     p50 us     p95 us     p99 us    mean us        qps   resident\n");
   for (const Measured& measured : results) {
     char recall[16] = "     -";
@@ -204,10 +258,16 @@ void write_table(Output& out, const BenchFlags& flags, std::size_t queries,
                   measured.ef, recall, measured.p50_us, measured.p95_us, measured.p99_us,
                   measured.mean_us, measured.qps, human_bytes(measured.resident_bytes).c_str());
     out.write(line);
+    if (flags.batch == 0) continue;
+    std::snprintf(line, sizeof line,
+                  "%6s  %u in one call: %.0f qps, %.2f times that of single calls\n", "",
+                  flags.batch, measured.batch_qps, measured.batch_qps / measured.qps);
+    out.write(line);
   }
 }
 
 int run_bench_query(const BenchFlags& flags, Context& context) {
+  if (flags.batch > 0 && flags.threads > 1) throw UsageError("--batch needs --threads 1");
   const Matrix<float> queries = read_npy_floats(flags.queries);
   QueryOptions options{.k = flags.k, .exact = flags.exact};
   bool distances = false;
@@ -227,6 +287,10 @@ int run_bench_query(const BenchFlags& flags, Context& context) {
   if (widths.empty()) widths.push_back(known.ef_search);
 
   ProgressPrinter progress(context.quiet);
+  std::optional<FilterTimes> filter;
+  if (options.filter && queries.rows > 0) {
+    filter = measure_filter(collection, queries, options);
+  }
   std::vector<Measured> results;
   for (const std::uint32_t ef : widths) {
     if (!progress.update("ef " + std::to_string(ef), results.size(), widths.size())) break;
@@ -235,8 +299,8 @@ int run_bench_query(const BenchFlags& flags, Context& context) {
   }
   progress.clear();
   if (stop_requested()) return context.stopped("nothing was measured completely; repeat it");
-  context.json ? write_json(context.out(), flags, queries.rows, results)
-               : write_table(context.out(), flags, queries.rows, results);
+  context.json ? write_json(context.out(), flags, queries.rows, filter, results)
+               : write_table(context.out(), flags, queries.rows, filter, results);
   return kExitDone;
 }
 
@@ -265,6 +329,10 @@ void register_bench_query(CLI::App& bench, Context& context) {
       ->type_name("N");
   verb->add_option("--warm-up", flags->warm_up, "Queries asked before measuring, for each ef [100]")
       ->check(CLI::Range(kLargestCount).description(""))
+      ->type_name("N");
+  verb->add_option("--batch", flags->batch,
+                   "Also measure the rate of calls with so many queries each")
+      ->check(CLI::Range(1, 100000).description(""))
       ->type_name("N");
   verb->add_flag("--exact", flags->exact, "Compare with every vector instead");
   verb->add_option("--where", flags->where, "Condition on metadata, as in Chroma")

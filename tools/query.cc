@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "engine/explanation.h"
 #include "server/json_text.h"
 #include "tools/cli.h"
 #include "tools/embedding.h"
@@ -25,6 +26,7 @@ struct QueryFlags {
   std::uint32_t k = 10;
   std::uint32_t ef = 0;
   bool exact = false;
+  bool explain = false;
   bool any_model = false;
   std::string where;
   std::string where_document;
@@ -103,10 +105,66 @@ void put_first(std::vector<Hit>& hits, const std::string& id) {
 }
 
 struct Answer {
-  std::vector<std::vector<Hit>> hits;  // one list a query
-  double elapsed_ms = 0;               // searching, all queries
-  double open_ms = 0;                  // opening the store and the collection
+  std::vector<std::vector<Hit>> hits;     // one list a query
+  double elapsed_ms = 0;                  // searching, all queries
+  double open_ms = 0;                     // opening the store and the collection
+  std::vector<Explanation> explanations;  // one a query, when asked for
 };
+
+std::string json_of(const Explanation::Segment& segment) {
+  std::string json = "{\"file\":";
+  append_json(json, segment.file);
+  json += ",\"plan\":";
+  append_json(json, segment.plan);
+  for (const auto& [name, count] : {std::pair("rows", segment.rows),
+                                    {"selected", segment.selected},
+                                    {"estimated", segment.estimated},
+                                    {"ranked", segment.ranked},
+                                    {"compared", segment.compared}}) {
+    json += ",\"" + std::string(name) + "\":" + std::to_string(count);
+  }
+  return json + ",\"search_us\":" + json_fixed(segment.search_us) + "}";
+}
+
+std::string json_of(const Explanation& explained) {
+  std::string json = "{\"ef\":" + std::to_string(explained.ef) +
+                     ",\"log_rows\":" + std::to_string(explained.log_rows) + ",\"filter\":";
+  json += !explained.has_filter         ? "null"
+          : explained.filter_from_cache ? "\"from cache\""
+                                        : "\"compiled\"";
+  json += ",\"segments\":[";
+  for (const Explanation::Segment& segment : explained.segments) {
+    if (json.back() != '[') json += ',';
+    json += json_of(segment);
+  }
+  return json + "],\"snapshot_us\":" + json_fixed(explained.snapshot_us) +
+         ",\"filter_us\":" + json_fixed(explained.filter_us) +
+         ",\"search_us\":" + json_fixed(explained.search_us) +
+         ",\"records_us\":" + json_fixed(explained.records_us) +
+         ",\"total_us\":" + json_fixed(explained.total_us) + "}";
+}
+
+void write_explanation(Output& out, const Explanation& explained) {
+  const auto microseconds = [](double us) { return json_fixed(us) + " us"; };
+  out.write("plan, ef " + std::to_string(explained.ef) + ":\n");
+  for (const Explanation::Segment& segment : explained.segments) {
+    out.write("  " + segment.file + ": " + std::string(segment.plan) + ", " +
+              with_commas(segment.selected) + " of " + with_commas(segment.rows) + " rows, " +
+              with_commas(segment.estimated) + " met by one-bit codes, " +
+              with_commas(segment.ranked) + " by int8 codes, " + with_commas(segment.compared) +
+              " compared exactly, " + microseconds(segment.search_us) + "\n");
+  }
+  out.write("  log: " + with_commas(explained.log_rows) + " rows\n");
+  std::string filter = ", no filter";
+  if (explained.has_filter) {
+    filter = std::string(", filter ") +
+             (explained.filter_from_cache ? "from cache " : "compiled ") +
+             microseconds(explained.filter_us);
+  }
+  out.write("time: snapshot " + microseconds(explained.snapshot_us) + filter + ", search " +
+            microseconds(explained.search_us) + ", records " + microseconds(explained.records_us) +
+            ", in all " + microseconds(explained.total_us) + "\n");
+}
 
 void write_json(Output& out, const Answer& answer, const Include& include, bool distances) {
   std::vector<std::vector<const Record*>> groups;
@@ -120,7 +178,11 @@ void write_json(Output& out, const Answer& answer, const Include& include, bool 
   distances ? write_distances(write, answer.hits) : write(",\"distances\":null");
   write_include(write, include, distances);
   out.write(",\"elapsed_ms\":" + json_fixed(answer.elapsed_ms) +
-            ",\"open_ms\":" + json_fixed(answer.open_ms) + "}\n");
+            ",\"open_ms\":" + json_fixed(answer.open_ms));
+  for (std::size_t i = 0; i < answer.explanations.size(); ++i) {
+    out.write((i == 0 ? ",\"explain\":[" : ",") + json_of(answer.explanations[i]));
+  }
+  out.write(answer.explanations.empty() ? "}\n" : "]}\n");
 }
 
 void write_text(Output& out, const Answer& answer, const Include& include, bool distances) {
@@ -141,6 +203,7 @@ void write_text(Output& out, const Answer& answer, const Include& include, bool 
       out.write(head + one_line(hit.record.id, kTextWidth) + "\n");
       write_record_text(out, hit.record, include);
     }
+    if (!answer.explanations.empty()) write_explanation(out, answer.explanations[query]);
     results += answer.hits[query].size();
   }
   char line[96];
@@ -165,6 +228,7 @@ int run_query(const QueryFlags& flags, Context& context) {
   const Vectors vectors = query_vectors(flags, context, collection);
   check_dimensions(vectors, collection);
   for (const std::vector<float>& vector : vectors) {
+    if (flags.explain) options.explain = &answer.explanations.emplace_back();
     const Clock::time_point started = Clock::now();
     answer.hits.push_back(collection.query(vector, options));
     answer.elapsed_ms += milliseconds(started, Clock::now());
@@ -200,6 +264,8 @@ void register_query(CLI::App& app, Context& context) {
       ->check(CLI::Range(1, 1000000).description(""))
       ->type_name("N");
   verb->add_flag("--exact", flags->exact, "Compare with every vector instead");
+  verb->add_flag("--explain", flags->explain,
+                 "Also say how: the plan for each segment, rows met, time of each part");
   verb->add_option("--where", flags->where, "Condition on metadata, as in Chroma")
       ->type_name("JSON");
   verb->add_option("--where-document", flags->where_document, "Condition on the document")

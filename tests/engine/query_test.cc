@@ -5,6 +5,7 @@
 
 #include <limits>
 
+#include "engine/explanation.h"
 #include "engine/tuning.h"
 #include "tests/support/temp_directory.h"
 #include "tests/support/test_records.h"
@@ -151,6 +152,64 @@ TEST_P(Query, IncludesWhatIsAskedFor) {
   const Hit all = collection_.query(query, {.k = 1, .include = kIncludeAll})[0];
   ASSERT_TRUE(all.record.embedding);
   EXPECT_NEAR(all.distance, true_distance(GetParam(), query, *all.record.embedding), 1e-5);
+}
+
+TEST_P(Query, ExplainsWhatItDid) {
+  const std::vector<Record> records = test_records(kGraphMinRows + 100, 6);
+  const auto part = [&](std::size_t from, std::size_t to) {
+    return std::span(records).subspan(from, to - from);
+  };
+  collection_.add(part(0, kGraphMinRows));
+  collection_.compact();
+  VectorSource some({part(kGraphMinRows, kGraphMinRows + 90).begin(),
+                     part(kGraphMinRows, kGraphMinRows + 90).end()},
+                    90);
+  collection_.load(some);
+  collection_.add(part(kGraphMinRows + 90, records.size()));
+  const std::vector<std::string> removed{"r3", "r13", "r4"};
+  collection_.remove(removed);
+  ASSERT_EQ(collection_.info().segments.size(), 2u);
+
+  const auto group = [](int below) {
+    return Filter::compare(Filter::Op::lt, "n", std::int64_t{below});
+  };
+  const auto explain = [&](QueryOptions options) {
+    Explanation explanation;
+    options.explain = &explanation;
+    collection_.query(std::vector<float>(6, 0.5F), options);
+    EXPECT_EQ(explanation.log_rows, 10u);
+    EXPECT_EQ(explanation.segments.size(), 2u);
+    EXPECT_EQ(explanation.segments.at(0).rows, kGraphMinRows - 3);
+    EXPECT_EQ(explanation.segments.at(1).rows, 90u);
+    EXPECT_GE(explanation.total_us, explanation.snapshot_us + explanation.filter_us +
+                                        explanation.search_us + explanation.records_us);
+    return explanation;
+  };
+  const Explanation plain = explain({.k = 5, .ef = 20});
+  EXPECT_EQ(plain.ef, 20u);
+  EXPECT_FALSE(plain.has_filter);
+  EXPECT_EQ(plain.segments[0].plan, "graph");
+  EXPECT_EQ(plain.segments[0].selected, kGraphMinRows - 3);
+  EXPECT_LT(plain.segments[0].ranked, kGraphMinRows);
+  EXPECT_EQ(plain.segments[1].plan, "flat");
+  const Explanation exact = explain({.k = 5, .exact = true});
+  EXPECT_EQ(exact.segments[0].plan, "exact");
+  EXPECT_EQ(exact.segments[0].compared, kGraphMinRows - 3);
+  const Explanation few = explain({.k = 5, .filter = group(10)});
+  EXPECT_TRUE(few.has_filter && !few.filter_from_cache);
+  EXPECT_EQ(few.segments[0].plan, "flat");
+  EXPECT_EQ(few.segments[0].selected, 8u);  // r3 and r4 are gone
+  EXPECT_EQ(few.segments[0].compared, 8u);
+  EXPECT_EQ(few.segments[1].plan, "none");
+  EXPECT_TRUE(explain({.k = 5, .filter = group(10)}).filter_from_cache);
+  const Explanation most = explain({.k = 5, .filter = group(kGraphMinRows)});
+  EXPECT_EQ(most.segments[0].plan, "filtered graph");
+  EXPECT_EQ(most.segments[0].selected, kGraphMinRows - 3);
+  // Sums over a batch.
+  Explanation batch;
+  const std::vector<std::vector<float>> twice(2, std::vector<float>(6, 0.5F));
+  collection_.query_batch(twice, {.k = 5, .exact = true, .explain = &batch});
+  EXPECT_EQ(batch.segments.at(0).compared, 2 * (kGraphMinRows - 3));
 }
 
 // Asked for ids alone, a segment with a graph gives them; SQLite those too long for it, and those

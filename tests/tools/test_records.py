@@ -229,6 +229,22 @@ def test_query_with_filters(ask):
     assert none["ids"] == [[]] and none["documents"] == [[]] and none["distances"] == [[]]
 
 
+def test_query_explains_itself(vkb, store, ask):
+    vectors = json.dumps([record(1)["embedding"], record(2)["embedding"]])
+    flags = ("query", "--vector", vectors, "--where", '{"group": 1}', "--explain")
+    vkb("compact", "--path", store)
+    first, second = ask(*flags)["explain"]
+    assert (first["filter"], second["filter"]) == ("compiled", "from cache")
+    (segment,) = first["segments"]
+    assert (segment["plan"], segment["rows"], segment["selected"]) == ("flat", COUNT, COUNT // 3)
+    assert segment["compared"] == COUNT // 3 and first["ef"] == 192 and first["log_rows"] == 0
+    assert 0 < first["search_us"] < first["total_us"]
+    text = vkb(*flags, "--path", store).stdout
+    assert f"flat, {COUNT // 3} of {COUNT} rows" in text and "filter from cache" in text
+    plain = ask("query", "--vector", vectors, "--ef", 64, "--explain")["explain"][0]
+    assert plain["filter"] is None and plain["ef"] == 64
+
+
 def test_query_includes_what_is_asked_for(ask):
     found = ask("query", "--like", "n3", "-k", 1, "--include", "embeddings,uris")
     assert floats(found["embeddings"][0][0]) == floats(record(3)["embedding"])

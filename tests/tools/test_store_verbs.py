@@ -243,6 +243,18 @@ def test_bench_query_with_filter_threads_and_padded_truth(vkb, store, ask, queri
     assert found["threads"] == 3
 
 
+def test_bench_query_of_batches_and_filters(vkb, ask, store, queries):
+    flags = ("bench", "query", "--queries", queries, "--batch", 8, "--where", '{"half": 1}')
+    found = ask(*flags)
+    assert 0 < found["filter"]["cached_us"] < found["filter"]["compile_us"]
+    (result,) = found["results"]
+    assert result["batch"] == 8 and result["batch_qps"] > 0
+    text = vkb(*flags, "--path", store).stdout
+    assert "filter compiled in" in text and "8 in one call" in text
+    refused = vkb(*flags, "--threads", 2, "--path", store, check=False)
+    assert refused.returncode == 2 and "--threads 1" in refused.stderr
+
+
 def test_bench_query_without_truth_and_for_people(vkb, store, ask, queries):
     (result,) = ask("bench", "query", "--queries", queries)["results"]
     assert result["recall"] is None and result["ef"] == ask("info")["ef_search"]
