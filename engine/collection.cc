@@ -134,9 +134,9 @@ std::uint64_t Collection::remove(std::span<const std::string> ids) {
 std::uint64_t Collection::remove(const Filter& filter, std::optional<std::uint64_t> limit,
                                  std::optional<std::span<const std::string>> ids) {
   return change_records(*store_, open_, [&](Database& db, RecordWriter& writer) {
-    const std::vector<std::int64_t> rows = matching_rows(db, open_->collection_id, &filter, ids)
-                                               .value()
-                                               .values(0, limit.value_or(kNoLimit));
+    const Selection matches = select_rows(db, open_->collection_id, &filter, ids).value();
+    const std::vector<std::int64_t> rows =
+        list_rows(db, open_->collection_id, matches, 0, limit.value_or(kNoLimit));
     for (const std::int64_t row_id : rows) writer.remove(row_id);
     return static_cast<std::uint64_t>(rows.size());
   });
@@ -153,12 +153,11 @@ std::vector<Record> Collection::get(const GetOptions& options) const {
     std::optional<std::span<const std::string>> ids;
     if (options.ids) ids = *options.ids;
     Records records(db, row.collection_id);
-    std::vector<std::int64_t> rows;
-    if (const auto matches = matching_rows(db, row.collection_id, filter, ids)) {
-      rows = matches->values(options.offset, options.limit.value_or(kNoLimit));
-    } else {
-      rows = records.row_ids(0, options.offset, options.limit.value_or(kNoLimit));
-    }
+    const std::uint64_t limit = options.limit.value_or(kNoLimit);
+    const auto matches = select_rows(db, row.collection_id, filter, ids);
+    const std::vector<std::int64_t> rows =
+        matches ? list_rows(db, row.collection_id, *matches, options.offset, limit)
+                : records.row_ids(0, options.offset, limit);
     std::shared_ptr<const Snapshot> snapshot;
     if (options.include.embeddings) snapshot = open_->snapshot(db, row);
     std::vector<Record> out;

@@ -81,14 +81,6 @@ std::optional<Selection> select_rows(Database& db, std::int64_t collection_id, c
   return named;
 }
 
-std::optional<RowSet> matching_rows(Database& db, std::int64_t collection_id, const Filter* filter,
-                                    std::optional<std::span<const std::string>> ids) {
-  if (filter && !ids) return evaluate(db, collection_id, *filter);
-  std::optional<Selection> selection = select_rows(db, collection_id, filter, ids);
-  if (!selection) return std::nullopt;
-  return std::move(selection->rows);  // ids are no complement
-}
-
 Record read_record(Records& records, std::int64_t row_id, const Include& include,
                    const Snapshot* snapshot) {
   Record record;

@@ -37,9 +37,6 @@ class Stopwatch {
 // rows.
 std::optional<Selection> select_rows(Database& db, std::int64_t collection_id, const Filter* filter,
                                      std::optional<std::span<const std::string>> ids);
-// The same, spelled out.
-std::optional<RowSet> matching_rows(Database& db, std::int64_t collection_id, const Filter* filter,
-                                    std::optional<std::span<const std::string>> ids);
 
 // A record as the caller asked for it. `snapshot` is needed for embeddings, and spares asking
 // SQLite for an id alone.

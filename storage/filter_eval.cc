@@ -2,7 +2,7 @@
 #include "storage/filter_eval.h"
 
 #include <algorithm>
-#include <limits>
+#include <map>
 #include <optional>
 
 #include "storage/document_index.h"
@@ -134,12 +134,20 @@ class Evaluator {
   RowSet matching(const Filter& filter, const std::optional<Selection>& candidates) {
     RowSet rows;
     if (filter.op == Op::eq || filter.op == Op::ne) operand(filter);
+    std::map<ValueKind, std::vector<PostingValue>> values;
     for (const Value& member : filter.operands) {
       check_scalar(filter, member);
       if (filter.field == Field::metadata) {
-        append_comparable(rows, filter.key, member, Comparison::equal);
+        for (const ValueKind kind : comparable_kinds(member)) {
+          values[kind].push_back(posting_values(member).front());
+        }
       } else if (const auto* text = std::get_if<std::string>(&member)) {
         append_equal(rows, filter.field, *text, candidates);
+      }
+    }
+    for (auto& [kind, wanted] : values) {
+      if (const auto key_id = records_.key_id(filter.key, kind)) {
+        rows |= find_postings(db_, *key_id, std::move(wanted));
       }
     }
     return rows;
@@ -168,7 +176,9 @@ class Evaluator {
                                   : filter.op == Op::lt  ? Comparison::less
                                                          : Comparison::less_or_equal;
     RowSet rows;
-    append_comparable(rows, filter.key, bound, comparison);
+    for (const ValueKind kind : comparable_kinds(bound)) {
+      append(rows, filter.key, kind, comparison, posting_values(bound).front());
+    }
     return rows;
   }
 
@@ -183,12 +193,9 @@ class Evaluator {
   }
 
   // Integers and floats compare with each other, other values with their own kind.
-  void append_comparable(RowSet& rows, const std::string& key, const Value& scalar,
-                         Comparison comparison) {
-    const PostingValue value = posting_values(scalar).front();
-    if (!is_number(scalar)) return append(rows, key, kind_of(scalar), comparison, value);
-    append(rows, key, ValueKind::integer, comparison, value);
-    append(rows, key, ValueKind::floating, comparison, value);
+  static std::vector<ValueKind> comparable_kinds(const Value& scalar) {
+    if (!is_number(scalar)) return {kind_of(scalar)};
+    return {ValueKind::integer, ValueKind::floating};
   }
 
   void append(RowSet& rows, const std::string& key, ValueKind kind, Comparison comparison,
@@ -279,11 +286,24 @@ Selection select_rows(Database& db, std::int64_t collection_id, const Filter& fi
   return Evaluator(db, collection_id).evaluate(filter, std::nullopt);
 }
 
-RowSet evaluate(Database& db, std::int64_t collection_id, const Filter& filter) {
-  Selection selection = select_rows(db, collection_id, filter);
-  if (!selection.complement) return std::move(selection.rows);
-  RowSet rows(Records(db, collection_id).row_ids(0, 0, std::numeric_limits<std::uint64_t>::max()));
-  rows -= selection.rows;
+std::vector<std::int64_t> list_rows(Database& db, std::int64_t collection_id,
+                                    const Selection& selection, std::uint64_t offset,
+                                    std::uint64_t limit) {
+  if (!selection.complement) return selection.rows.values(offset, limit);
+  constexpr std::uint64_t kPageRows = 1000;
+  Records records(db, collection_id);
+  std::vector<std::int64_t> rows;
+  std::int64_t after = 0;
+  while (rows.size() < limit) {
+    const std::vector<std::int64_t> page = records.row_ids(after, 0, kPageRows);
+    if (page.empty()) break;
+    for (const std::int64_t row : page) {
+      if (rows.size() == limit) break;
+      if (selection.rows.contains(row)) continue;
+      offset > 0 ? void(--offset) : rows.push_back(row);
+    }
+    after = page.back();
+  }
   return rows;
 }
 

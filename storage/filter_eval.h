@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "storage/filter.h"
 #include "storage/row_set.h"
@@ -22,7 +23,10 @@ struct Selection {
 // when conditions beside them, or the document index, leave few. Throws invalid_argument for a
 // comparison that no record could take part in (an ordering of texts).
 Selection select_rows(Database& db, std::int64_t collection_id, const Filter& filter);
-// The same, spelled out.
-RowSet evaluate(Database& db, std::int64_t collection_id, const Filter& filter);
+// The selected rows, ascending, without the first `offset`, at most `limit`. A complement is found
+// by reading the collection's rows in their order, as far as needed.
+std::vector<std::int64_t> list_rows(Database& db, std::int64_t collection_id,
+                                    const Selection& selection, std::uint64_t offset,
+                                    std::uint64_t limit);
 
 }  // namespace vkb

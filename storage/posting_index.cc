@@ -4,6 +4,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 #include <optional>
 #include <tuple>
@@ -53,7 +54,67 @@ bool holds(Comparison comparison, int order) {
   return order == 0;
 }
 
-// One lookup in the blocks of a key.
+bool is_less(const PostingValue& a, const PostingValue& b) { return compare(a, b) < 0; }
+
+// Adds the rows of those values that are among `wanted`; both ascend.
+void pick(std::span<const std::byte> entries, std::span<const PostingValue> wanted,
+          std::vector<std::int64_t>& rows) {
+  for (EntryReader reader(entries); !wanted.empty() && reader.next();) {
+    while (!wanted.empty() && is_less(wanted.front(), reader.value())) wanted = wanted.subspan(1);
+    if (wanted.empty() || is_less(reader.value(), wanted.front())) continue;
+    rows.insert(rows.end(), reader.rows().begin(), reader.rows().end());
+  }
+}
+
+// values: ascending. A block is read once, whatever number of them it may hold.
+RowSet find_in_blocks(Database& db, std::int64_t key_id, std::span<const PostingValue> values) {
+  Statement blocks(db,
+                   "SELECT block_id, last_value, entries,"
+                   " CASE WHEN entries IS NULL AND first_value=last_value THEN rows END"
+                   " FROM posting_block WHERE key_id=? AND first_value<=?"
+                   " ORDER BY first_value DESC LIMIT 1");
+  RowSet rows;
+  std::vector<std::int64_t> few;
+  while (!values.empty()) {
+    std::size_t done = 1;
+    blocks.bind(key_id, values.front());
+    if (blocks.step()) {
+      try {
+        const PostingValue last = blocks.scalar(1);
+        const auto held = values.first(static_cast<std::size_t>(
+            std::upper_bound(values.begin(), values.end(), last, is_less) - values.begin()));
+        if (!held.empty() && !blocks.is_null(3)) rows |= RowSet::parse(blocks.blob(3));
+        if (!held.empty() && !blocks.is_null(2)) pick(blocks.blob(2), held, few);
+        done = std::max(done, held.size());
+      } catch (const Error& error) {
+        block_is_damaged(db, blocks.integer(0), error.what());
+      }
+    }
+    values = values.subspan(done);
+    blocks.rewind();
+  }
+  std::sort(few.begin(), few.end());
+  rows.add(few);
+  return rows;
+}
+
+// The same in a table of single entries.
+RowSet find_in(Database& db, const char* table, std::int64_t key_id,
+               std::span<const PostingValue> values) {
+  Statement found(db, std::string("SELECT row_id, value FROM ") + table +
+                          " WHERE key_id=? AND value>=? AND value<=?");
+  found.bind(key_id, values.front(), values.back());
+  std::vector<std::int64_t> rows;
+  while (found.step()) {
+    if (std::binary_search(values.begin(), values.end(), found.scalar(1), is_less)) {
+      rows.push_back(found.integer(0));
+    }
+  }
+  std::sort(rows.begin(), rows.end());
+  return RowSet(rows);
+}
+
+// One lookup of a range in the blocks of a key.
 class BlockSearch {
  public:
   BlockSearch(Database& db, std::int64_t key_id, Comparison comparison, const PostingValue& bound)
@@ -64,7 +125,7 @@ class BlockSearch {
       read("first_value<=?2");
     } else {
       read("first_value<=?2 ORDER BY first_value DESC LIMIT 1");
-      if (comparison_ != Comparison::equal) read("first_value>?2");
+      read("first_value>?2");
     }
     std::sort(few_.begin(), few_.end());
     rows_.add(few_);
@@ -164,6 +225,7 @@ void change_postings(Database& db, std::int64_t row_id, std::vector<PostingEntry
 
 RowSet find_postings(Database& db, std::int64_t key_id, Comparison comparison,
                      const PostingValue& bound) {
+  if (comparison == Comparison::equal) return find_postings(db, key_id, {bound});
   RowSet rows;
   if (has_blocks(db)) {
     rows = BlockSearch(db, key_id, comparison, bound).run();
@@ -172,6 +234,23 @@ RowSet find_postings(Database& db, std::int64_t key_id, Comparison comparison,
   // Last: a row whose value was replaced by another that matches, too.
   rows |= find_in(db, "posting", key_id, comparison, bound);
   rows |= find_in(db, "posting_pending", key_id, comparison, bound);
+  return rows;
+}
+
+RowSet find_postings(Database& db, std::int64_t key_id, std::vector<PostingValue> values) {
+  std::erase_if(values, [](const PostingValue& value) {
+    const auto* real = std::get_if<double>(&value);
+    return real && std::isnan(*real);
+  });
+  std::sort(values.begin(), values.end(), is_less);
+  RowSet rows;
+  if (values.empty()) return rows;
+  if (has_blocks(db)) {
+    rows = find_in_blocks(db, key_id, values);
+    rows -= find_in(db, "posting_removed", key_id, values);
+  }
+  rows |= find_in(db, "posting", key_id, values);
+  rows |= find_in(db, "posting_pending", key_id, values);
   return rows;
 }
 

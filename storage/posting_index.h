@@ -12,6 +12,7 @@
 #include <functional>
 #include <limits>
 #include <span>
+#include <vector>
 
 #include "storage/posting_value.h"
 #include "storage/row_set.h"
@@ -38,6 +39,9 @@ enum class Comparison { equal, less, less_or_equal, greater, greater_or_equal };
 // each other. Others than `equal` are for keys of which a row has one value.
 RowSet find_postings(Database& db, std::int64_t key_id, Comparison comparison,
                      const PostingValue& bound);
+// Rows with an entry that equals one of `values`, found in one walk over both. More than one value
+// is for keys of which a row has one value. NaN equals nothing.
+RowSet find_postings(Database& db, std::int64_t key_id, std::vector<PostingValue> values);
 
 // Entries that are in no block, and removals, of all collections; counted up to `most` of each.
 // Without those pending.

@@ -201,6 +201,38 @@ TEST_F(CollectionTest, GetPagesInInsertionOrder) {
   EXPECT_TRUE(ids({.ids = std::vector<std::string>{}, .filter = {}}).empty());
 }
 
+// A complement is not spelled out further than asked for.
+TEST_F(CollectionTest, GetPagesThroughWhatAFilterLeavesOut) {
+  const std::vector<Record> records = test_records(2500, 4);
+  collection_.add(records);
+  const std::vector<std::string> removed{"r7", "r1999"};
+  collection_.remove(removed);
+  const Filter others = Filter::compare(Filter::Op::ne, "group", std::string("g3"));
+  std::vector<std::string> expected;
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    if (i % 10 != 3 && i != 7 && i != 1999) expected.push_back(records[i].id);
+  }
+  const auto ids = [&](std::uint64_t offset, std::optional<std::uint64_t> limit) {
+    std::vector<std::string> out;
+    for (const Record& record :
+         collection_.get({.ids = {}, .filter = others, .offset = offset, .limit = limit})) {
+      out.push_back(record.id);
+    }
+    return out;
+  };
+  EXPECT_EQ(ids(0, {}), expected);
+  const auto slice = [&](std::size_t from, std::size_t to) {
+    return std::vector<std::string>(expected.begin() + static_cast<std::ptrdiff_t>(from),
+                                    expected.begin() + static_cast<std::ptrdiff_t>(to));
+  };
+  EXPECT_EQ(ids(0, 3), slice(0, 3));
+  EXPECT_EQ(ids(1500, 700), slice(1500, 2200));
+  EXPECT_EQ(ids(expected.size() - 1, 5), slice(expected.size() - 1, expected.size()));
+  EXPECT_TRUE(ids(expected.size(), 5).empty());
+  EXPECT_EQ(collection_.remove(others, 2000), 2000u);
+  EXPECT_EQ(ids(0, {}), slice(2000, expected.size()));
+}
+
 TEST_F(CollectionTest, OnlyWhatIsAskedForIsIncluded) {
   Record record = test_records(1, 4)[0];
   record.uri = "u";

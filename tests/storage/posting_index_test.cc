@@ -211,6 +211,15 @@ TEST_F(PostingIndexTest, AgreesWithAMap) {
               << "round " << round << " key " << key << " comparison " << static_cast<int>(one);
           found += expected.size();
         }
+        if (key == 5) continue;  // several values a row
+        std::vector<PostingValue> several(static_cast<std::size_t>(query), bound);
+        RowSet expected;
+        for (PostingValue& value : several) {
+          value = play.value(key);
+          expected |= play.expected(key, Comparison::equal, value);
+        }
+        ASSERT_EQ(find_postings(db(), key, several), expected)
+            << "round " << round << " key " << key << ", " << query << " values";
       }
     }
     EXPECT_GT(found, 10'000u);
@@ -236,6 +245,26 @@ TEST_F(PostingIndexTest, RangesCutTheBlocksAtTheirEdges) {
       }
     }
   }
+}
+
+TEST_F(PostingIndexTest, ManyValuesAreFoundInOneWalk) {
+  fill(10'000, [](std::int64_t row) {
+    return row % 3 == 0 ? PostingValue(std::string("many")) : PostingValue(row * 7919 % 10'007);
+  });
+  // Before, between and behind all blocks, twice, and of other kinds.
+  std::vector<PostingValue> wanted{-5.5, std::int64_t{-1}, std::nan(""),        1e30,
+                                   0.5,  std::string("a"), std::string("many"), std::string("z")};
+  RowSet expected;
+  for (std::int64_t row = 1; row <= 10'000; ++row) {
+    if (row % 3 == 0) expected.add(row);
+    if (row % 3 == 0 || row % 5 != 0) continue;
+    expected.add(row);
+    wanted.emplace_back(row * 7919 % 10'007);
+    if (row % 2 == 0) wanted.emplace_back(static_cast<double>(row * 7919 % 10'007));
+  }
+  EXPECT_EQ(find_postings(db(), 1, wanted), expected);
+  EXPECT_TRUE(find_postings(db(), 1, std::vector<PostingValue>{}).empty());
+  EXPECT_TRUE(find_postings(db(), 2, wanted).empty());
 }
 
 TEST_F(PostingIndexTest, LargeIntegersAndFloatsCompareExactly) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "storage/catalog.h"
+#include "storage/filter_eval.h"
 #include "storage/schema.h"
 #include "storage/sqlite.h"
 #include "tests/support/temp_directory.h"
@@ -37,6 +38,11 @@ inline std::int64_t make_collection(Database& db, const std::string& name) {
   CollectionRow row;
   row.name = name;
   return insert_collection(db, "default_tenant", "default_database", row).collection_id;
+}
+
+// The rows that `filter` matches.
+inline RowSet evaluate(Database& db, std::int64_t collection, const Filter& filter) {
+  return RowSet(list_rows(db, collection, select_rows(db, collection, filter), 0, UINT64_MAX));
 }
 
 class TestDatabase {
