@@ -85,7 +85,7 @@ int run_export(const ExportFlags& flags, Context& context) {
     return context.stopped("nothing was exported; repeat the command");
   }
   file.publish();
-  const std::string name = collection.info().name;
+  const std::string name = collection.info(false).name;
   context.out().write(context.json ? "{\"collection\":" + json_string(name) +
                                          ",\"exported\":" + std::to_string(written) +
                                          ",\"file\":" + json_string(flags.jsonl) + "}\n"
