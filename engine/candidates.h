@@ -87,6 +87,13 @@ class CandidatePool {
     return slot_of(keys_[next_]);
   }
   void take() noexcept { keys_[next_] |= kTaken; }
+  // Replaces `slots` with the first `count` that next() would give if no nearer ones came.
+  void coming_slots(std::size_t count, std::vector<std::uint32_t>& slots) const {
+    slots.clear();
+    for (std::size_t i = next_; i < size_ && slots.size() < count; ++i) {
+      if ((keys_[i] & kTaken) == 0) slots.push_back(slot_of(keys_[i]));
+    }
+  }
   void nearest_slots(std::size_t count, std::vector<std::uint32_t>& slots) const {
     slots.clear();
     for (std::size_t i = 0; i < std::min(count, size_); ++i) slots.push_back(slot_of(keys_[i]));

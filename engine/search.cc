@@ -15,6 +15,7 @@
 #include "engine/codes.h"
 #include "engine/tuning.h"
 #include "storage/error.h"
+#include "storage/read_ahead.h"
 
 namespace vkb {
 namespace {
@@ -46,6 +47,7 @@ void ahead(std::span<const std::uint32_t> slots, std::size_t distance, const Fet
 // The distances of a query to rows of one segment, by int8 codes and by f32 vectors.
 class RowDistances {
  public:
+  static constexpr SectionKind kSection = SectionKind::codes_int8;
   RowDistances(const Segment& segment, const PreparedQuery& query, SearchCounts& counts) noexcept
       : segment_(segment), query_(query), kernels_(kernels()), counts_(counts) {}
 
@@ -91,6 +93,7 @@ class RowDistances {
 // The same by one-bit codes: estimates that order rows as distances would, more or less.
 class RowEstimates {
  public:
+  static constexpr SectionKind kSection = SectionKind::codes_1bit;
   RowEstimates(const Segment& segment, const PreparedQuery& query, BitQuery& bits,
                SearchCounts& counts) noexcept
       : segment_(segment), bits_(bits), kernels_(kernels()), counts_(counts) {
@@ -125,6 +128,7 @@ struct Scratch {
   std::vector<std::uint32_t> slots;
   std::vector<std::uint32_t> next_slots;
   std::vector<std::uint32_t> bridges;
+  std::vector<std::uint32_t> coming;
   std::vector<Neighbour> neighbours;
   BitQuery bits;
 };
@@ -174,7 +178,8 @@ void gather_upper(const Segment& segment, const Distances& distances, std::uint3
 
 // Greedy descent through the upper levels; returns the slot where the walk at level 0 begins.
 template <typename Distances>
-std::uint32_t descend(const Segment& segment, const Distances& distances, Scratch& scratch) {
+std::uint32_t descend(const Segment& segment, const Distances& distances, Scratch& scratch,
+                      const ReadAhead& reads) {
   const SegmentHeader& header = segment.header();
   if (header.max_level == 0) return 0;  // slots are in breadth-first order from the entry point
   std::uint32_t position = 0;
@@ -199,6 +204,7 @@ std::uint32_t descend(const Segment& segment, const Distances& distances, Scratc
   for (std::uint32_t level = header.max_level; level > 0; --level) {
     do {
       gather_upper(segment, distances, level, position, scratch);
+      reads.ask(Distances::kSection, scratch.slots);
     } while (compare());
   }
   return nearest;
@@ -283,7 +289,7 @@ struct GatherSelected {
 // compare.
 template <typename Distances, typename Gather>
 void expand(const Segment& segment, const Distances& distances, Scratch& scratch,
-            const Gather& gather) {
+            const ReadAhead& reads, const Gather& gather) {
   CandidatePool& pool = scratch.pool;
   // A step gathers the neighbours of one row, and compares those of the row before, so that memory
   // has a step's time to answer.
@@ -292,6 +298,11 @@ void expand(const Segment& segment, const Distances& distances, Scratch& scratch
     if (const std::optional<std::uint32_t> slot = pool.next()) {
       pool.take();
       gather(*slot, scratch.next_slots);
+      if (reads.is_cold()) {
+        reads.ask(Distances::kSection, scratch.next_slots);
+        pool.coming_slots(kListsAhead, scratch.coming);
+        reads.ask(SectionKind::links0, scratch.coming);
+      }
       if (const auto next = pool.next()) prefetch_links(segment, *next);
     } else if (scratch.slots.empty()) {
       return;
@@ -326,23 +337,27 @@ void start_among_selected(const Segment& segment, std::uint32_t entry,
 template <typename Distances>
 void walk(const Segment& segment, const Distances& distances, Scratch& scratch, std::size_t width,
           const RowSelection& selection) {
-  const std::uint32_t entry = descend(segment, distances, scratch);
+  const ReadAhead reads(segment, ReadAhead::Part::walk);
+  const std::uint32_t entry = descend(segment, distances, scratch, reads);
   scratch.visited.begin(segment.row_count());
   scratch.pool.reset(width);
   if (selection.dead == nullptr && selection.accepted == nullptr) {
     scratch.visited.first_visit(entry);
     scratch.slots.assign(1, entry);
-    expand(segment, distances, scratch, GatherAll<Distances>{segment, distances, scratch.visited});
+    expand(segment, distances, scratch, reads,
+           GatherAll<Distances>{segment, distances, scratch.visited});
   } else {
     const GatherSelected<Distances> gather{segment, distances, scratch.visited, scratch.bridges,
                                            selection};
     start_among_selected(segment, entry, gather, scratch);
-    expand(segment, distances, scratch, gather);
+    expand(segment, distances, scratch, reads, gather);
   }
 }
 
 // Leaves in scratch.slots the `count` nearest of them, by int8 codes.
-void narrow(const RowDistances& distances, Scratch& scratch, std::size_t count) {
+void narrow(const RowDistances& distances, Scratch& scratch, std::size_t count,
+            const ReadAhead& reads) {
+  reads.ask(SectionKind::codes_int8, scratch.slots);
   std::vector<Candidate>& ranked = scratch.frontier;
   ranked.clear();
   distances.each(scratch.slots, [&](std::uint32_t slot, float distance) {
@@ -358,7 +373,10 @@ void narrow(const RowDistances& distances, Scratch& scratch, std::size_t count) 
 // The k nearest of `slots`, by f32.
 std::vector<Neighbour> rerank(const Segment& segment, const RowDistances& distances,
                               std::span<const std::uint32_t> slots, std::size_t k,
-                              std::vector<Neighbour>& work) {
+                              std::vector<Neighbour>& work, const ReadAhead& reads) {
+  for (const SectionKind kind : {SectionKind::vectors, SectionKind::norms, SectionKind::row_ids}) {
+    reads.ask(kind, slots);
+  }
   work.clear();
   distances.exact(slots, [&](std::uint32_t slot, float distance) {
     work.push_back({distance, segment.row_id(slot)});
@@ -368,16 +386,41 @@ std::vector<Neighbour> rerank(const Segment& segment, const RowDistances& distan
   return {work.begin(), end};
 }
 
-// use(slots) for all selected rows, some at a time and in order.
+// The selected ones among the rows begin .. begin + 63, as bits; begin is a multiple of 64.
+std::uint64_t selected_bits(std::uint32_t begin, std::uint32_t row_count,
+                            const RowSelection& selection) noexcept {
+  std::uint64_t bits = ~std::uint64_t{0};
+  if (row_count - begin < 64) bits >>= 64 - (row_count - begin);
+  if (selection.accepted != nullptr) bits &= selection.accepted->word(begin / 64);
+  if (selection.dead != nullptr) bits &= ~selection.dead->word(begin / 64);
+  return bits;
+}
+
+// Has the selected ones among the next kScanAhead rows read.
+void ask_selected(std::uint32_t begin, const Segment& segment, const RowSelection& selection,
+                  SectionKind kind, const ReadAhead& reads) {
+  std::vector<std::uint32_t> slots;
+  const std::uint32_t end = begin + std::min(kScanAhead, segment.row_count() - begin);
+  for (; begin < end; begin += 64) {
+    std::uint64_t bits = selected_bits(begin, segment.row_count(), selection);
+    for (; bits != 0; bits &= bits - 1) {
+      slots.push_back(begin + static_cast<std::uint32_t>(std::countr_zero(bits)));
+    }
+  }
+  reads.ask(kind, slots);
+}
+
+// use(slots) for all selected rows, some at a time and in order. kind: the section it will read.
 template <typename Use>
-void for_each_selected(std::uint32_t row_count, const RowSelection& selection, const Use& use) {
+void for_each_selected(const Segment& segment, const RowSelection& selection, SectionKind kind,
+                       const ReadAhead& reads, const Use& use) {
   std::array<std::uint32_t, kFlatBatch + 64> batch;
   std::size_t size = 0;
-  for (std::uint32_t begin = 0; begin < row_count; begin += 64) {
-    std::uint64_t bits = ~std::uint64_t{0};
-    if (row_count - begin < 64) bits >>= 64 - (row_count - begin);
-    if (selection.accepted != nullptr) bits &= selection.accepted->word(begin / 64);
-    if (selection.dead != nullptr) bits &= ~selection.dead->word(begin / 64);
+  for (std::uint32_t begin = 0; begin < segment.row_count(); begin += 64) {
+    if (begin % kScanAhead == 0 && reads.is_cold()) {
+      ask_selected(begin, segment, selection, kind, reads);
+    }
+    std::uint64_t bits = selected_bits(begin, segment.row_count(), selection);
     for (; bits != 0; bits &= bits - 1) {
       batch[size++] = begin + static_cast<std::uint32_t>(std::countr_zero(bits));
     }
@@ -391,14 +434,15 @@ void for_each_selected(std::uint32_t row_count, const RowSelection& selection, c
 // Replaces `slots` with the `count` nearest of the selected rows.
 template <typename Distances>
 void take_nearest(const Segment& segment, const Distances& distances, const RowSelection& selection,
-                  std::size_t count, std::vector<std::uint32_t>& slots) {
+                  std::size_t count, const ReadAhead& reads, std::vector<std::uint32_t>& slots) {
   Smallest<Candidate> nearest(std::min<std::size_t>(count, segment.row_count()));
-  for_each_selected(segment.row_count(), selection, [&](std::span<const std::uint32_t> batch) {
-    for (const std::uint32_t slot : batch) distances.fetch(slot);
-    distances.each(batch, [&](std::uint32_t slot, float distance) {
-      if (nearest.admits(distance)) nearest.offer({distance, slot});
-    });
-  });
+  for_each_selected(segment, selection, Distances::kSection, reads,
+                    [&](std::span<const std::uint32_t> batch) {
+                      for (const std::uint32_t slot : batch) distances.fetch(slot);
+                      distances.each(batch, [&](std::uint32_t slot, float distance) {
+                        if (nearest.admits(distance)) nearest.offer({distance, slot});
+                      });
+                    });
   slots.clear();
   for (const Candidate& candidate : nearest.take_sorted()) slots.push_back(candidate.slot);
 }
@@ -438,12 +482,13 @@ std::vector<Neighbour> search_graph(const Segment& segment, const PreparedQuery&
         std::min<std::size_t>(width + width / kBitWalkExtra, segment.row_count());
     walk(segment, RowEstimates(segment, query, scratch.bits, met), scratch, wider, selection);
     scratch.pool.nearest_slots(wider, scratch.slots);
-    narrow(distances, scratch, most);
   } else {
     walk(segment, distances, scratch, width, selection);
     scratch.pool.nearest_slots(most, scratch.slots);
   }
-  return rerank(segment, distances, scratch.slots, k, scratch.neighbours);
+  const ReadAhead reads(segment, ReadAhead::Part::ranking);
+  if (segment.has_bit_codes()) narrow(distances, scratch, most, reads);
+  return rerank(segment, distances, scratch.slots, k, scratch.neighbours, reads);
 }
 
 std::vector<Neighbour> search_flat(const Segment& segment, const PreparedQuery& query,
@@ -454,25 +499,28 @@ std::vector<Neighbour> search_flat(const Segment& segment, const PreparedQuery& 
   SearchCounts unasked;
   SearchCounts& met = counts != nullptr ? *counts : unasked;
   const RowDistances distances(segment, query, met);
+  const ReadAhead reads(segment, ReadAhead::Part::ranking);
   if (exact || !segment.has_codes() || segment.dim() < kCodesMinDim) {
     Smallest<Neighbour> nearest(std::min(k, segment.row_count()));
-    for_each_selected(segment.row_count(), selection, [&](std::span<const std::uint32_t> slots) {
-      distances.exact(slots, [&](std::uint32_t slot, float distance) {
-        if (nearest.admits(distance)) nearest.offer({distance, segment.row_id(slot)});
-      });
-    });
+    for_each_selected(segment, selection, SectionKind::vectors, reads,
+                      [&](std::span<const std::uint32_t> slots) {
+                        distances.exact(slots, [&](std::uint32_t slot, float distance) {
+                          if (!nearest.admits(distance)) return;
+                          nearest.offer({distance, segment.row_id(slot)});
+                        });
+                      });
     return nearest.take_sorted();
   }
   Scratch& scratch = thread_scratch();
   const std::size_t most = kFlatRerankFactor * k + kFlatRerankExtra;
   if (segment.has_bit_codes()) {
     take_nearest(segment, RowEstimates(segment, query, scratch.bits, met), selection,
-                 kFlatBitFactor * k + kFlatBitExtra, scratch.slots);
-    narrow(distances, scratch, most);
+                 kFlatBitFactor * k + kFlatBitExtra, reads, scratch.slots);
+    narrow(distances, scratch, most, reads);
   } else {
-    take_nearest(segment, distances, selection, most, scratch.slots);
+    take_nearest(segment, distances, selection, most, reads, scratch.slots);
   }
-  return rerank(segment, distances, scratch.slots, k, scratch.neighbours);
+  return rerank(segment, distances, scratch.slots, k, scratch.neighbours, reads);
 }
 
 }  // namespace vkb

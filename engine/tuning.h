@@ -44,6 +44,13 @@ inline constexpr std::size_t kFlatBitExtra = 200;
 inline constexpr std::size_t kCodePrefetchAhead = 3;
 inline constexpr std::size_t kVectorPrefetchAhead = 2;
 
+// A walk over a graph that is not in memory: lists of links that are read ahead. First answer of a
+// fresh process, 545,177 rows, page cache dropped, milliseconds by lists 0 1 4 8 16: 45 48 40
+// 39 41.
+inline constexpr std::size_t kListsAhead = 8;
+// Flat search of what is not in memory: rows whose codes or vectors are read in one go.
+inline constexpr std::uint32_t kScanAhead = 2048;
+
 // Flat search: rows compared in one go; a word of a bitmap, so that a dense one fills it at once.
 inline constexpr std::size_t kFlatBatch = 64;
 

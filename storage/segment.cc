@@ -153,9 +153,45 @@ std::shared_ptr<const Segment> Segment::open(FileSystem& files, const std::strin
   segment->code_stride_ = row_stride(sizeof(Int8CodeHeader) + header->dim);
   segment->links0_width_ = 2 * header->m;
   for (const SectionEntry& section : segment->sections()) segment->place(section, base);
-  // Vectors are read here and there: without this each read would bring in its surroundings too.
-  segment->advise_vectors(MappedFile::Access::random);
+  segment->advise_sections();
   return segment;
+}
+
+void Segment::advise_sections() const noexcept {
+  // Read here and there: without this each read would bring in its surroundings too, megabytes of
+  // them with some disks.
+  for (const SectionKind kind :
+       {SectionKind::links0, SectionKind::upper_links, SectionKind::codes_int8,
+        SectionKind::codes_1bit, SectionKind::vectors, SectionKind::norms, SectionKind::row_ids}) {
+    advise(kind, MappedFile::Access::random);
+  }
+  // What every walk reads.
+  for (const SectionKind kind :
+       {SectionKind::bit_directions, SectionKind::bit_centre, SectionKind::upper_slots}) {
+    advise(kind, MappedFile::Access::will_need);
+  }
+  if (header_->max_level < 2) return;
+  const std::byte* begin = file_->bytes().data();
+  const auto* from = reinterpret_cast<const std::byte*>(upper_links_[2]);
+  std::size_t rows = 0;
+  for (std::size_t level = 2; level <= header_->max_level; ++level) {
+    rows += header_->level_count[level];
+  }
+  file_->advise(static_cast<std::size_t>(from - begin), rows * header_->m * sizeof(std::uint32_t),
+                MappedFile::Access::will_need);
+}
+
+Segment::Rows Segment::rows(SectionKind kind) const noexcept {
+  const SectionEntry* entry = section(kind);
+  if (entry == nullptr || row_count_ == 0) return {};
+  switch (kind) {
+    case SectionKind::vectors:
+      return {entry->offset, vector_stride_, dim_ * sizeof(float)};
+    case SectionKind::codes_int8:
+      return {entry->offset, code_stride_, sizeof(Int8CodeHeader) + dim_};
+    default:
+      return {entry->offset, entry->bytes / row_count_, entry->bytes / row_count_};
+  }
 }
 
 void Segment::place(const SectionEntry& section, const std::byte* base) noexcept {
@@ -240,6 +276,13 @@ std::span<const SectionEntry> Segment::sections() const noexcept {
   return std::span(header_->sections).first(header_->section_count);
 }
 
+const SectionEntry* Segment::section(SectionKind kind) const noexcept {
+  for (const SectionEntry& section : sections()) {
+    if (section.kind == static_cast<std::uint32_t>(kind)) return &section;
+  }
+  return nullptr;
+}
+
 void Segment::verify(const SectionEntry& section) const {
   verify(section, [](std::uint64_t) { return true; });
 }
@@ -265,9 +308,8 @@ bool Segment::verify(const SectionEntry& section,
     done += step;
     if (!progress(done)) return false;
   }
-  const bool is_vectors = section.kind == static_cast<std::uint32_t>(SectionKind::vectors);
-  file_->advise(section.offset, section.bytes,
-                is_vectors ? MappedFile::Access::random : MappedFile::Access::normal);
+  file_->advise(section.offset, section.bytes, MappedFile::Access::normal);
+  advise_sections();
   if (checksum.value() == section.checksum) return true;
   throw Error(ErrorCode::corruption,
               "segment " + std::filesystem::path(path_).filename().string() + ": " +
@@ -275,13 +317,12 @@ bool Segment::verify(const SectionEntry& section,
                   std::to_string(section.offset) + ") does not match its checksum");
 }
 
-void Segment::release_vectors() const noexcept { advise_vectors(MappedFile::Access::dont_need); }
+void Segment::release_vectors() const noexcept {
+  advise(SectionKind::vectors, MappedFile::Access::dont_need);
+}
 
-void Segment::advise_vectors(MappedFile::Access access) const noexcept {
-  for (const SectionEntry& section : sections()) {
-    if (static_cast<SectionKind>(section.kind) != SectionKind::vectors) continue;
-    file_->advise(section.offset, section.bytes, access);
-  }
+void Segment::advise(SectionKind kind, MappedFile::Access access) const noexcept {
+  if (const SectionEntry* entry = section(kind)) file_->advise(entry->offset, entry->bytes, access);
 }
 
 }  // namespace vkb

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -17,9 +18,18 @@
 
 namespace vkb {
 
+// What ReadAhead has seen of a segment: whether the last walk, and the last ranking, had to wait
+// for the disk, and how many walks had to.
+struct Residency {
+  std::atomic<bool> walk_is_cold{true};
+  std::atomic<bool> ranking_is_cold{true};
+  std::atomic<std::uint32_t> cold_walks{0};
+};
+
 // A sealed, immutable part of a collection: a mapped segment file. Opening checks the header, and
 // that each section has the size that the header's counts demand, and reads nothing else: its cost
-// does not depend on row_count. Addresses are base + slot * stride. Thread safety: immutable.
+// does not depend on row_count. Addresses are base + slot * stride. Thread safety: immutable, but
+// for residency().
 class Segment {
  public:
   // Throws corruption (naming file, section, expected and found), unsupported for a newer format,
@@ -84,9 +94,22 @@ class Segment {
   // that passes over all of them once.
   void release_vectors() const noexcept;
 
+  // Where the rows of a section that has one for each slot lie in the file; zeros when it is not
+  // there.
+  struct Rows {
+    std::uint64_t offset;
+    std::uint64_t stride;
+    std::uint64_t bytes;  // of a row, without padding
+  };
+  Rows rows(SectionKind kind) const noexcept;
+  // Null when there is no such section.
+  const SectionEntry* section(SectionKind kind) const noexcept;
+  Residency& residency() const noexcept { return residency_; }  // for ReadAhead
+
  private:
   Segment() = default;
-  void advise_vectors(MappedFile::Access access) const noexcept;
+  void advise(SectionKind kind, MappedFile::Access access) const noexcept;
+  void advise_sections() const noexcept;
   void place(const SectionEntry& section, const std::byte* base) noexcept;
   // Position in sorted_row_ids().
   std::optional<std::size_t> rank_of(std::uint64_t row_id) const noexcept;
@@ -115,6 +138,7 @@ class Segment {
   std::uint32_t links0_width_ = 0;
   std::span<const std::uint32_t> upper_slots_;
   std::array<const std::uint32_t*, kMaxLevels> upper_links_{};
+  mutable Residency residency_;
 };
 
 }  // namespace vkb
