@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What graph and flat search share: a query's distances to the rows of a segment, from the cheapest
+// to the exact one, and the ranking of candidates by them.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <vector>
+
+#include "engine/bit_codes.h"
+#include "engine/candidates.h"
+#include "engine/codes.h"
+#include "engine/search.h"
+#include "engine/tuning.h"
+#include "storage/read_ahead.h"
+
+namespace vkb {
+
+inline constexpr std::size_t kCacheLine = 64;
+
+inline void prefetch(const void* address, std::size_t bytes) noexcept {
+  const auto* begin = static_cast<const std::byte*>(address);
+  for (std::size_t at = 0; at < bytes; at += kCacheLine) __builtin_prefetch(begin + at);
+}
+
+// Makes a strict weak order of distances possible: nothing compares with NaN.
+inline float ordered(float distance) noexcept {
+  return std::isnan(distance) ? std::numeric_limits<float>::infinity() : distance;
+}
+
+// use(slot) for each slot in turn, and fetch(slot) for the one that is `distance` turns ahead, so
+// that its memory is on the way.
+template <typename Fetch, typename Use>
+void ahead(std::span<const std::uint32_t> slots, std::size_t distance, const Fetch& fetch,
+           const Use& use) {
+  for (std::size_t i = 0; i < std::min(distance, slots.size()); ++i) fetch(slots[i]);
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    if (i + distance < slots.size()) fetch(slots[i + distance]);
+    use(slots[i]);
+  }
+}
+
+// The distances of a query to rows of one segment, by int8 codes and by f32 vectors.
+class RowDistances {
+ public:
+  static constexpr SectionKind kSection = SectionKind::codes_int8;
+  RowDistances(const Segment& segment, const PreparedQuery& query, SearchCounts& counts) noexcept
+      : segment_(segment), query_(query), kernels_(kernels()), counts_(counts) {}
+
+  float at(std::uint32_t slot) const noexcept {
+    return code_distance(query_.space(), query_.code(), segment_.code(slot), segment_.dim(),
+                         kernels_);
+  }
+  float exact(std::uint32_t slot) const noexcept {
+    return ordered(exact_distance(query_.space(), query_.vector(), query_.norm(),
+                                  segment_.vector(slot), segment_.norm(slot), segment_.dim(),
+                                  kernels_));
+  }
+
+  // A row is a dozen cache lines: each() asks for them, not too many at once.
+  void fetch(std::uint32_t /*slot*/) const noexcept {}
+  // use(slot, distance) for each slot in turn.
+  template <typename Use>
+  void each(std::span<const std::uint32_t> slots, const Use& use) const {
+    const std::size_t bytes = code_bytes(segment_.dim());
+    counts_.ranked += slots.size();
+    ahead(
+        slots, kCodePrefetchAhead,
+        [&](std::uint32_t slot) { prefetch(segment_.code(slot), bytes); },
+        [&](std::uint32_t slot) { use(slot, at(slot)); });
+  }
+  template <typename Use>
+  void exact(std::span<const std::uint32_t> slots, const Use& use) const {
+    const std::size_t bytes = segment_.dim() * sizeof(float);
+    counts_.compared += slots.size();
+    ahead(
+        slots, kVectorPrefetchAhead,
+        [&](std::uint32_t slot) { prefetch(segment_.vector(slot), bytes); },
+        [&](std::uint32_t slot) { use(slot, exact(slot)); });
+  }
+
+ private:
+  const Segment& segment_;
+  const PreparedQuery& query_;
+  const Kernels& kernels_;
+  SearchCounts& counts_;
+};
+
+// The same by one-bit codes: estimates that order rows as distances would, more or less.
+class RowEstimates {
+ public:
+  static constexpr SectionKind kSection = SectionKind::codes_1bit;
+  RowEstimates(const Segment& segment, const PreparedQuery& query, BitQuery& bits,
+               SearchCounts& counts) noexcept
+      : segment_(segment), bits_(bits), kernels_(kernels()), counts_(counts) {
+    bits_.prepare({segment.bit_directions(), segment.bit_centre(), segment.dim()}, query.code());
+  }
+  void fetch(std::uint32_t slot) const noexcept { __builtin_prefetch(segment_.bit_code(slot)); }
+  // For rows that were fetched some time ago.
+  template <typename Use>
+  void each(std::span<const std::uint32_t> slots, const Use& use) const {
+    std::array<float, BitQuery::kMostEstimates> estimates;
+    counts_.estimated += slots.size();
+    while (!slots.empty()) {
+      const auto some = slots.first(std::min(slots.size(), estimates.size()));
+      bits_.estimate(segment_.bit_code(0), some, estimates.data(), kernels_);
+      for (std::size_t i = 0; i < some.size(); ++i) use(some[i], estimates[i]);
+      slots = slots.subspan(some.size());
+    }
+  }
+
+ private:
+  const Segment& segment_;
+  BitQuery& bits_;
+  const Kernels& kernels_;
+  SearchCounts& counts_;
+};
+
+// What a thread keeps between walks, so that a walk allocates nothing but its answer.
+struct Scratch {
+  VisitedMarks visited;
+  CandidatePool pool;
+  std::vector<Candidate> ranked;
+  std::vector<std::uint32_t> slots;
+  std::vector<std::uint32_t> next_slots;
+  std::vector<std::uint32_t> bridges;
+  std::vector<std::uint32_t> coming;
+  std::vector<Neighbour> neighbours;
+  BitQuery bits;
+};
+
+// This thread's.
+Scratch& thread_scratch();
+
+// Leaves in scratch.slots the `count` nearest of them, by int8 codes.
+void narrow(const RowDistances& distances, Scratch& scratch, std::size_t count,
+            const ReadAhead& reads);
+
+// The k nearest of `slots`, by f32.
+std::vector<Neighbour> rerank(const Segment& segment, const RowDistances& distances,
+                              std::span<const std::uint32_t> slots, std::size_t k,
+                              std::vector<Neighbour>& work, const ReadAhead& reads);
+
+}  // namespace vkb
