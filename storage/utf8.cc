@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 
 namespace vkb {
 namespace {
@@ -46,6 +47,10 @@ bool is_utf8(std::string_view text) noexcept {
   const auto* at = reinterpret_cast<const std::uint8_t*>(text.data());
   const auto* const end = at + text.size();
   while (at < end) {
+    // Most text is ASCII: eight bytes at a time.
+    std::uint64_t word = 0;
+    while (end - at >= 8 && (std::memcpy(&word, at, 8), (word & 0x8080808080808080u) == 0)) at += 8;
+    if (at == end) break;
     const std::uint8_t lead = *at++;
     if (lead < 0x80) continue;
     // The second byte's range excludes overlong forms, surrogates and values above U+10FFFF.

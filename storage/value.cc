@@ -4,8 +4,11 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <type_traits>
 
 #include "storage/error.h"
+#include "storage/utf8.h"
 
 namespace vkb {
 namespace {
@@ -16,90 +19,202 @@ using Json = nlohmann::json;
   throw Error(ErrorCode::invalid_argument, "metadata key '" + key + "': " + problem);
 }
 
-// One array of scalars: all texts, all booleans, all integers, or numbers with at least one float.
-Value parse_array(const std::string& key, const Json& array) {
-  const auto all = [&](auto predicate) {
-    return std::all_of(array.begin(), array.end(), predicate);
+// One array of scalars: all texts, all booleans, all integers, or numbers with at least one float;
+// nothing for a mixed one.
+std::optional<Value> array_of(std::vector<Value>& elements) {
+  const auto all = [&]<typename... T>(std::type_identity<T>...) {
+    return std::all_of(elements.begin(), elements.end(), [](const Value& element) {
+      return (std::holds_alternative<T>(element) || ...);
+    });
   };
-  if (array.empty()) return std::monostate{};
-  if (all([](const Json& e) { return e.is_string(); }))
-    return array.get<std::vector<std::string>>();
-  if (all([](const Json& e) { return e.is_boolean(); })) return array.get<std::vector<bool>>();
-  const auto is_integer = [](const Json& e) {
-    return e.is_number_integer() &&
-           (!e.is_number_unsigned() || e.get<std::uint64_t>() <= INT64_MAX);
+  const auto take = [&]<typename T>(std::type_identity<T>) {
+    std::vector<T> out;
+    out.reserve(elements.size());
+    for (Value& element : elements) out.push_back(std::move(std::get<T>(element)));
+    return out;
   };
-  if (all(is_integer)) return array.get<std::vector<std::int64_t>>();
-  if (all([](const Json& e) { return e.is_number(); })) return array.get<std::vector<double>>();
-  refuse(key, "expected an array of texts, of booleans, of integers or of numbers");
-}
-
-Value parse_value(const std::string& key, const Json& json) {
-  switch (json.type()) {
-    case Json::value_t::null:
-      return std::monostate{};
-    case Json::value_t::boolean:
-      return json.get<bool>();
-    case Json::value_t::number_unsigned:
-      if (json.get<std::uint64_t>() > INT64_MAX) return json.get<double>();
-      [[fallthrough]];
-    case Json::value_t::number_integer:
-      return json.get<std::int64_t>();
-    case Json::value_t::number_float:
-      return json.get<double>();
-    case Json::value_t::string:
-      return json.get<std::string>();
-    case Json::value_t::array:
-      return parse_array(key, json);
-    default:
-      refuse(key, "expected a text, number, boolean or array of these, found an object");
+  constexpr std::type_identity<std::string> kText;
+  constexpr std::type_identity<bool> kBoolean;
+  constexpr std::type_identity<std::int64_t> kInteger;
+  if (all(kText)) return take(kText);
+  if (all(kBoolean)) return take(kBoolean);
+  if (all(kInteger)) return take(kInteger);
+  if (!all(kInteger, std::type_identity<double>())) return std::nullopt;
+  std::vector<double> numbers;
+  for (const Value& element : elements) {
+    const auto* integer = std::get_if<std::int64_t>(&element);
+    numbers.push_back(integer ? static_cast<double>(*integer) : std::get<double>(element));
   }
+  return numbers;
 }
 
-void check_finite(const std::string& key, double number) {
-  if (!std::isfinite(number)) refuse(key, "expected a finite number, found NaN or infinity");
-}
+// Takes a JSON text's tokens as they are read: metadata is long, and a tree of it would be built
+// only to be taken apart.
+class MetadataReader final : public Json::json_sax_t {
+ public:
+  // Throws when there was something in the object that metadata cannot hold.
+  Metadata take() {
+    if (!problem_.empty()) refuse(bad_key_, problem_);
+    return std::move(metadata_);
+  }
+
+  bool null() override { return put({}); }
+  bool boolean(bool value) override { return put(value); }
+  bool number_integer(std::int64_t value) override { return put(value); }
+  bool number_unsigned(std::uint64_t value) override {
+    if (value > INT64_MAX) return put(static_cast<double>(value));
+    return put(static_cast<std::int64_t>(value));
+  }
+  bool number_float(double value, const std::string&) override { return put(value); }
+  bool string(std::string& value) override { return put(std::move(value)); }
+  bool binary(Json::binary_t&) override { return false; }
+  bool start_object(std::size_t) override {
+    if (in_array_) {
+      note(kWrongArray);
+    } else if (in_object_) {
+      note("expected a text, number, boolean or array of these, found an object");
+    }
+    in_object_ = true;
+    return true;
+  }
+  bool key(std::string& key) override {
+    key_ = std::move(key);
+    return true;
+  }
+  bool end_object() override { return true; }
+  bool start_array(std::size_t) override {
+    if (in_array_) note(kWrongArray);
+    in_array_ = true;
+    return in_object_;
+  }
+  bool end_array() override {
+    in_array_ = false;
+    if (!problem_.empty()) return true;
+    if (elements_.empty()) {
+      metadata_.erase(key_);  // an empty array says nothing; Chroma stores none either
+    } else if (std::optional<Value> array = array_of(elements_)) {
+      metadata_.insert_or_assign(key_, std::move(*array));
+    } else {
+      note(kWrongArray);
+    }
+    elements_.clear();
+    return true;
+  }
+  bool parse_error(std::size_t, const std::string&, const Json::exception&) override {
+    return false;
+  }
+
+ private:
+  static constexpr const char* kWrongArray =
+      "expected an array of texts, of booleans, of integers or of numbers";
+
+  // Thrown at the end: a text that is no JSON at all is said to be just that.
+  void note(const char* problem) {
+    if (!problem_.empty()) return;
+    problem_ = problem;
+    bad_key_ = key_;
+  }
+  bool put(Value value) {
+    if (!problem_.empty()) return true;
+    if (in_array_) {
+      elements_.push_back(std::move(value));
+    } else {
+      metadata_.insert_or_assign(key_, std::move(value));
+    }
+    return in_object_;
+  }
+
+  Metadata metadata_;
+  std::string key_;
+  std::vector<Value> elements_;  // of the array being read
+  bool in_object_ = false;
+  bool in_array_ = false;
+  std::string problem_;
+  std::string bad_key_;
+};
+
+// Appends the JSON of values to a text; nlohmann's own printer takes every byte apart.
+class JsonPrinter {
+ public:
+  explicit JsonPrinter(std::string& out) : out_(out) {}
+
+  void operator()(std::monostate) { out_ += "null"; }
+  void operator()(bool value) { out_ += value ? "true" : "false"; }
+  void operator()(std::int64_t value) { out_ += std::to_string(value); }
+  void operator()(double value) {
+    if (!std::isfinite(value))
+      refuse(std::string(key_), "expected a finite number, found NaN or infinity");
+    out_ += Json(value).dump();
+  }
+  void operator()(std::string_view text) {
+    if (!is_utf8(text)) {
+      throw Error(ErrorCode::invalid_argument, "metadata: a key or text is not valid UTF-8");
+    }
+    out_ += '"';
+    std::size_t plain = 0;  // where what needs no escape begins
+    for (std::size_t at = 0; at < text.size(); ++at) {
+      const auto byte = static_cast<unsigned char>(text[at]);
+      if (byte >= 0x20 && byte != '"' && byte != '\\') continue;
+      out_.append(text, plain, at - plain);
+      plain = at + 1;
+      escape(byte);
+    }
+    out_.append(text, plain);
+    out_ += '"';
+  }
+  template <typename T>
+  void operator()(const std::vector<T>& values) {
+    out_ += '[';
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      if (i > 0) out_ += ',';
+      (*this)(static_cast<T>(values[i]));
+    }
+    out_ += ']';
+  }
+  void member(const std::string& key, const Value& value) {
+    key_ = key;
+    (*this)(key_);
+    out_ += ':';
+    std::visit(*this, value);
+  }
+
+ private:
+  void escape(unsigned char byte) {
+    constexpr std::string_view kShort = "\"\"\\\\\bb\ff\nn\rr\tt";  // pairs
+    for (std::size_t i = 0; i < kShort.size(); i += 2) {
+      if (static_cast<unsigned char>(kShort[i]) != byte) continue;
+      out_ += '\\';
+      out_ += kShort[i + 1];
+      return;
+    }
+    out_ += "\\u00";
+    out_ += "0123456789abcdef"[byte >> 4];
+    out_ += "0123456789abcdef"[byte & 0xF];
+  }
+
+  std::string& out_;
+  std::string_view key_;  // for messages
+};
 
 }  // namespace
 
 std::string to_json(const Metadata& metadata) {
-  Json object = Json::object();
+  std::string out = "{";
+  JsonPrinter printer(out);
   for (const auto& [key, value] : metadata) {
-    if (const auto* number = std::get_if<double>(&value)) check_finite(key, *number);
-    if (const auto* numbers = std::get_if<std::vector<double>>(&value)) {
-      for (const double number : *numbers) check_finite(key, number);
-    }
-    std::visit(
-        [&, &name = key](const auto& typed) {
-          if constexpr (std::is_same_v<std::decay_t<decltype(typed)>, std::monostate>) {
-            object[name] = nullptr;
-          } else {
-            object[name] = typed;
-          }
-        },
-        value);
+    if (out.size() > 1) out += ',';
+    printer.member(key, value);
   }
-  try {
-    return object.dump();
-  } catch (const Json::exception&) {
-    throw Error(ErrorCode::invalid_argument, "metadata: a key or text is not valid UTF-8");
-  }
+  return out + '}';
 }
 
 Metadata parse_metadata(std::string_view text) {
-  const Json object = Json::parse(text, nullptr, false);
-  if (!object.is_object()) {
+  MetadataReader reader;
+  if (!Json::sax_parse(text, &reader)) {
     throw Error(ErrorCode::invalid_argument,
                 "metadata: expected a JSON object, found " + std::string(text.substr(0, 80)));
   }
-  Metadata out;
-  for (const auto& [key, json] : object.items()) {
-    Value value = parse_value(key, json);
-    // An empty array says nothing; Chroma stores none either.
-    if (json.is_array() && json.empty()) continue;
-    out.emplace(key, std::move(value));
-  }
-  return out;
+  return reader.take();
 }
 
 }  // namespace vkb
