@@ -7,14 +7,15 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
-#include <map>
+#include <deque>
 #include <nlohmann/json.hpp>
+#include <set>
 
 namespace vkb {
 namespace {
 
 using Json = nlohmann::json;
-using FieldMap = std::map<std::string, std::string, std::less<>>;
+using FieldView = std::pair<std::string_view, std::string_view>;  // name and value
 
 static_assert(std::endian::native == std::endian::little, "Redis vectors are little-endian");
 
@@ -26,7 +27,7 @@ struct Names {
   bool operator==(const Names&) const = default;
 };
 
-Json bytes_to_json(const std::string& bytes) {
+Json bytes_to_json(std::string_view bytes) {
   if (valid_utf8(bytes)) return bytes;
   return Json{{"base64", base64_encode(bytes)}};
 }
@@ -36,35 +37,58 @@ std::string json_to_bytes(const Json& json) {
   return json.get<std::string>();
 }
 
-// What redis-py sends for a scalar; nothing for arrays, which it refuses.
-std::optional<std::string> field_text(const Value& value) {
-  if (const auto* text = std::get_if<std::string>(&value)) return *text;
-  if (const auto* number = std::get_if<std::int64_t>(&value)) return std::to_string(*number);
-  if (const auto* number = std::get_if<double>(&value)) return python_float(*number);
-  if (const auto* flag = std::get_if<bool>(&value)) return *flag ? "true" : "false";
-  return std::nullopt;
-}
-
-// The hash fields that follow from the record alone.
-FieldMap derived_fields(const Record& record, const Names& names) {
-  FieldMap derived;
-  if (record.metadata) {
-    for (const auto& [key, value] : *record.metadata) {
-      if (auto text = field_text(value)) derived.insert_or_assign(key, std::move(*text));
+// The hash fields that follow from a record alone, sorted by name. Views into the record and the
+// names; numbers and booleans, whose texts are made here, into this.
+class DerivedFields {
+ public:
+  DerivedFields(const Record& record, const Names& names) {
+    if (record.metadata) {
+      sorted_.reserve(record.metadata->size() + 3);
+      for (const auto& [key, value] : *record.metadata) {
+        if (const auto text = field_text(value)) sorted_.emplace_back(key, *text);
+      }
+    }
+    if (!names.id.empty()) put(names.id, record.id);
+    if (!names.text.empty() && record.document) put(names.text, *record.document);
+    if (!names.vector.empty() && record.embedding) {
+      const std::vector<float>& vector = *record.embedding;
+      put(names.vector,
+          {reinterpret_cast<const char*>(vector.data()), vector.size() * sizeof(float)});
     }
   }
-  if (!names.id.empty()) derived.insert_or_assign(names.id, record.id);
-  if (!names.text.empty() && record.document) {
-    derived.insert_or_assign(names.text, *record.document);
+  DerivedFields(const DerivedFields&) = delete;
+  DerivedFields& operator=(const DerivedFields&) = delete;
+
+  const std::vector<FieldView>& sorted() const noexcept { return sorted_; }
+
+ private:
+  // What redis-py sends for a scalar; nothing for arrays, which it refuses.
+  std::optional<std::string_view> field_text(const Value& value) {
+    if (const auto* text = std::get_if<std::string>(&value)) return *text;
+    if (const auto* flag = std::get_if<bool>(&value)) return *flag ? "true" : "false";
+    if (const auto* number = std::get_if<std::int64_t>(&value)) {
+      return made_.emplace_back(std::to_string(*number));
+    }
+    if (const auto* number = std::get_if<double>(&value)) {
+      return made_.emplace_back(python_float(*number));
+    }
+    return std::nullopt;
   }
-  if (!names.vector.empty() && record.embedding) {
-    const std::vector<float>& vector = *record.embedding;
-    std::string bytes(vector.size() * sizeof(float), '\0');
-    std::memcpy(bytes.data(), vector.data(), bytes.size());
-    derived.insert_or_assign(names.vector, std::move(bytes));
+
+  void put(std::string_view name, std::string_view value) {
+    const auto at =
+        std::lower_bound(sorted_.begin(), sorted_.end(), name,
+                         [](const FieldView& f, std::string_view n) { return f.first < n; });
+    if (at != sorted_.end() && at->first == name) {
+      at->second = value;
+    } else {
+      sorted_.emplace(at, name, value);
+    }
   }
-  return derived;
-}
+
+  std::vector<FieldView> sorted_;
+  std::deque<std::string> made_;  // does not move what it holds
+};
 
 // Shortest digits and decimal exponent of a finite double: value = d.ddd * 10^exponent.
 struct Digits {
@@ -135,17 +159,22 @@ void describe_json(Json& origin, const std::string& text, const Record& record) 
 void describe_hash(Json& origin, const RedisFields& fields, const Record& record,
                    const Names& names) {
   if (names != Names()) origin["names"] = Json::array({names.vector, names.text, names.id});
-  FieldMap derived = derived_fields(record, names);
+  const DerivedFields derived(record, names);
   Json kept = Json::array();
-  for (const auto& [name, value] : fields) {
-    const auto found = derived.find(name);
-    if (found == derived.end() || found->second != value) {
+  Json absent = Json::array();
+  auto expected = derived.sorted().begin();
+  const auto end = derived.sorted().end();
+  for (const auto& [name, value] : fields) {  // sorted by name, too
+    for (; expected != end && expected->first < name; ++expected) {
+      absent.push_back(bytes_to_json(expected->first));
+    }
+    const bool found = expected != end && expected->first == name;
+    if (!found || expected->second != value) {
       kept.push_back(Json::array({bytes_to_json(name), bytes_to_json(value)}));
     }
-    if (found != derived.end()) derived.erase(found);
+    if (found) ++expected;
   }
-  Json absent = Json::array();
-  for (const auto& [name, value] : derived) absent.push_back(bytes_to_json(name));
+  for (; expected != end; ++expected) absent.push_back(bytes_to_json(expected->first));
   if (!kept.empty()) origin["fields"] = std::move(kept);
   if (!absent.empty()) origin["absent"] = std::move(absent);
 }
@@ -179,19 +208,24 @@ RedisFields rebuild_fields(const Record& record, const Json& origin) {
     names = {given->at(0).get<std::string>(), given->at(1).get<std::string>(),
              given->at(2).get<std::string>()};
   }
-  FieldMap fields = derived_fields(record, names);
+  std::set<std::string> left_out;
   if (const auto absent = origin.find("absent"); absent != origin.end()) {
-    for (const Json& name : *absent) fields.erase(json_to_bytes(name));
+    for (const Json& name : *absent) left_out.insert(json_to_bytes(name));
   }
+  RedisFields fields;
   if (const auto kept = origin.find("fields"); kept != origin.end()) {
     for (const Json& field : *kept) {
-      fields.insert_or_assign(json_to_bytes(field.at(0)), json_to_bytes(field.at(1)));
+      fields.emplace_back(json_to_bytes(field.at(0)), json_to_bytes(field.at(1)));
+      left_out.insert(fields.back().first);
     }
   }
-  RedisFields out;
-  out.reserve(fields.size());
-  for (auto& [name, value] : fields) out.emplace_back(name, std::move(value));
-  return out;
+  const DerivedFields derived(record, names);
+  fields.reserve(fields.size() + derived.sorted().size());
+  for (const auto& [name, value] : derived.sorted()) {
+    if (!left_out.contains(std::string(name))) fields.emplace_back(name, value);
+  }
+  std::sort(fields.begin(), fields.end());
+  return fields;
 }
 
 [[noreturn]] void throw_damaged(const Record& record, const std::string& why) {

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "importers/redis_node.h"
 #include "importers/redis_origin.h"
 #include "importers/redis_vector.h"
 
@@ -15,35 +16,6 @@ namespace vkb {
 namespace {
 
 using Json = nlohmann::json;
-
-// Deeper JSON than any knowledge base writes is taken as text: printing it again recurses.
-constexpr std::size_t kMaxJsonDepth = 200;
-
-bool too_deep(std::string_view json) {
-  std::size_t depth = 0;
-  bool in_text = false;
-  for (std::size_t at = 0; at < json.size(); ++at) {
-    const char c = json[at];
-    if (in_text) {
-      if (c == '\\') ++at;
-      if (c == '"') in_text = false;
-    } else if (c == '"') {
-      in_text = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > kMaxJsonDepth) return true;
-    } else if (c == '}' || c == ']') {
-      depth -= depth > 0 ? 1 : 0;
-    }
-  }
-  return false;
-}
-
-// The object in `text`; null when it is something else, or not JSON at all.
-Json parse_object(const std::string* text) {
-  if (text == nullptr || too_deep(*text)) return nullptr;
-  Json json = Json::parse(*text, nullptr, false);
-  return json.is_object() ? std::move(json) : Json(nullptr);
-}
 
 // A string member of an object, nullptr when there is none.
 const std::string* string_member(const Json& object, const char* name) {
@@ -185,10 +157,12 @@ std::variant<MappedRecord, Rejection> map_hash(const std::string& key, const Red
   MappedRecord mapped;
   mapped.key = key;
   mapped.record.embedding = std::move(std::get<std::vector<float>>(vector));
-  const Json json = parse_object(
-      mapping.metadata_field.empty() ? nullptr : find_field(fields, mapping.metadata_field));
+  const std::string* const text =
+      mapping.metadata_field.empty() ? nullptr : find_field(fields, mapping.metadata_field);
   const bool is_node = mapping.layout == Layout::llama_index;
-  const Json node = is_node ? json : Json(nullptr);
+  const Json json = is_node ? parse_node(text) : parse_object(text);
+  const Json none;
+  const Json& node = is_node ? json : none;
   mapped.record.id =
       take_id(key, mapping.id_field.empty() ? nullptr : find_field(fields, mapping.id_field), node,
               mapping);
@@ -318,7 +292,12 @@ const std::string* find_field(const RedisFields& fields, std::string_view name) 
 }
 
 Hash128 hash_of(const RedisFields& fields) {
+  std::size_t size = 0;
+  for (const auto& [name, value] : fields) {
+    size += 2 * sizeof(std::uint64_t) + name.size() + value.size();
+  }
   std::string bytes;
+  bytes.reserve(size);
   const auto append = [&](const std::string& part) {
     const std::uint64_t length = part.size();
     bytes.append(reinterpret_cast<const char*>(&length), sizeof length);

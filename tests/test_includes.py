@@ -48,6 +48,7 @@ THIRD_PARTY = {
     "xxhash.h": ("storage/segment_format.cc", "storage/posting_*.cc", "importers/bytes.cc"),
     "nlohmann/*": (
         *("storage/*.cc", "importers/*.cc", "server/*.cc", "tools/*.cc", "bench/*"),
+        "importers/redis_node.h",
         *("server/schema_json.h", "server/search_json.h", "server/search_rank.h"),
     ),
     "simdjson.h": ("server/json_body.h",),

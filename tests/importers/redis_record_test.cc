@@ -151,6 +151,30 @@ TEST(RedisRecordTest, TextIsFoundInATextResource) {
   EXPECT_EQ(rebuild_hash(through_store(good(mapped).record)).fields, fields);
 }
 
+TEST(RedisRecordTest, OnlyTheNodesOwnMembersCount) {
+  RedisFields fields = make_node("a", "t", {1, 2}, 1);
+  set_field(fields, "_node_content",
+            R"({"relationships":{"1":{"id_":"b","metadata":{"text":"c","deep":[{"id_":"d"}]}}},)"
+            R"("list":[1,["x",{"metadata":2}],3],"metadata":{"id_":"e","list":[[1,2],{"k":"v"}]},)"
+            R"("id_":"first","text":"","id_":"a","scalar":1.5})");
+  const Mapped mapped = map_record("doc:a", fields, llama_index_mapping(2));
+  EXPECT_FALSE(good(mapped).metadata_from_fields);
+  EXPECT_EQ(good(mapped).record.id, "a");
+  const Metadata& metadata = *good(mapped).record.metadata;
+  EXPECT_EQ(metadata.at("id_"), Value(std::string("e")));
+  EXPECT_EQ(metadata.at("list"), Value(std::string(R"([[1,2],{"k":"v"}])")));
+  EXPECT_FALSE(metadata.contains("deep"));
+  EXPECT_EQ(rebuild_hash(through_store(good(mapped).record)).fields, fields);
+  // What is wrong in a member that is not looked at still makes the whole no JSON.
+  for (const char* broken : {R"({"id_":"a","metadata":{},"relationships":{"1":tru}})",
+                             R"({"id_":"a","metadata":{},"relationships":[}})",
+                             R"({"id_":"a","metadata":{}} x)", R"(["id_"])", "1"}) {
+    set_field(fields, "_node_content", broken);
+    EXPECT_TRUE(good(map_record("doc:a", fields, llama_index_mapping(2))).metadata_from_fields)
+        << broken;
+  }
+}
+
 TEST(RedisRecordTest, MetadataIsTypedAndHoldsWhatLlamaIndexRebuildsNodesFrom) {
   const SampleHash sample = read_samples().front();
   const Mapped mapped = map_record(sample.key, sample.fields, llama_index_mapping());
