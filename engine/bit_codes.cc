@@ -65,12 +65,11 @@ BitCodeRows::BitCodeRows(Space space, std::size_t dim, std::size_t count,
     : space_(space),
       projection_(fit_bit_projection(space, dim, count, row)),
       projector_(projection_.directions, projection_.centre, dim) {
-  codes_.reserve(count * kBitCodeBytes);
+  codes_.resize(count * kBitCodeBytes);
 }
 
-void BitCodeRows::add(const std::byte* code) {
-  codes_.resize(codes_.size() + kBitCodeBytes);
-  projector_.encode(space_, code, codes_.data() + codes_.size() - kBitCodeBytes);
+void BitCodeRows::set(std::size_t slot, const std::byte* code) {
+  projector_.encode(space_, code, codes_.data() + slot * kBitCodeBytes);
 }
 
 void BitCodeRows::write(SegmentWriter& writer) const {

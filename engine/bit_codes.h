@@ -57,7 +57,7 @@ class BitProjector {
 };
 
 // The one-bit codes of a segment that is being written, kept until their section's turn: 64 bytes a
-// row. Thread safety: one thread at a time.
+// row. Thread safety: set() from several threads, for different rows; else one at a time.
 class BitCodeRows {
  public:
   // Fits the projection, see fit_bit_projection().
@@ -66,8 +66,8 @@ class BitCodeRows {
   BitCodeRows(const BitCodeRows&) = delete;
   BitCodeRows& operator=(const BitCodeRows&) = delete;
 
-  // The int8 code of the next row.
-  void add(const std::byte* code);
+  // code: the int8 code of a row, slot < count.
+  void set(std::size_t slot, const std::byte* code);
   // Writes the three sections.
   void write(SegmentWriter& writer) const;
 

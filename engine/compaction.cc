@@ -2,16 +2,13 @@
 #include "engine/compaction.h"
 
 #include <algorithm>
-#include <array>
-#include <cstring>
 #include <numeric>
 
-#include "engine/bit_codes.h"
 #include "engine/codes.h"
 #include "engine/tuning.h"
+#include "engine/write_segment.h"
 #include "storage/error.h"
 #include "storage/records.h"
-#include "storage/segment_writer.h"
 #include "storage/vector_log.h"
 
 namespace vkb {
@@ -19,129 +16,21 @@ namespace {
 
 // Rows that a worker adds to the graph in one task.
 constexpr std::size_t kTaskRows = 128;
-// Rows between two looks at the progress function while a segment is written.
-constexpr std::size_t kProgressRows = 4096;
-
 constexpr std::uint32_t kNowhere = 0xFFFFFFFF;
 // No row has an id with this bit: SQLite's are signed.
 constexpr std::uint64_t kNoRow = std::uint64_t{1} << 63;
 
 struct StopRequested {};
 
-// One row of a segment that is being written.
-struct RowSource {
-  std::int64_t row_id;
-  const float* vector;
-};
-
-// The records' ids: a cache (R9), which spares queries from asking SQLite for each row they answer
-// with. Rows that are gone by now have none.
-void write_record_ids(OpenStore& store, const CollectionRow& collection,
-                      std::span<const std::uint64_t> row_ids, SegmentWriter& writer) {
-  writer.begin(SectionKind::record_ids);
-  store.read([&](Database& db) {
-    Records records(db, collection.collection_id);
-    for (const std::uint64_t row_id : row_ids) {
-      const std::string id = records.id_of(static_cast<std::int64_t>(row_id)).value_or("");
-      std::array<std::byte, kRecordIdBytes> row{};
-      if (id.size() < row.size()) {
-        row[0] = static_cast<std::byte>(id.size());
-        std::memcpy(&row[1], id.data(), id.size());
-      }
-      writer.append(row);
-    }
-  });
-  writer.end();
-}
-
-// Writes a whole segment whose row `slot` is row_at(slot); `graph` may have m = 0. Calls `tick` now
-// and then.
-template <typename RowAt, typename Tick>
-SegmentRow write_segment(OpenStore& store, const CollectionRow& collection, const Graph& graph,
-                         std::size_t row_count, const RowAt& row_at, const Tick& tick) {
-  const std::uint32_t dim = *collection.dim;
-  const auto space = static_cast<Space>(collection.space);
-  const std::string name = make_uuid() + ".vseg";
-  SegmentWriter::Shape shape{.row_count = row_count,
-                             .dim = dim,
-                             .space = collection.space,
-                             .m = graph.m,
-                             .max_level = graph.max_level,
-                             .level_count = graph.level_count};
-  shape.level_count[0] = static_cast<std::uint32_t>(row_count);
-  SegmentWriter writer(store.files(), store.segment_directory() + "/" + name, shape);
-
-  std::vector<std::uint64_t> row_ids(row_count);
-  std::vector<float> norms(row_count);
-  for (std::size_t slot = 0; slot < row_count; ++slot) {
-    const RowSource row = row_at(slot);
-    row_ids[slot] = static_cast<std::uint64_t>(row.row_id);
-    norms[slot] = norm_of({row.vector, dim});
-    if (slot % kProgressRows == 0) tick(slot / 3);
-  }
-  std::vector<std::uint32_t> sorted_slots(row_count);
-  std::iota(sorted_slots.begin(), sorted_slots.end(), 0U);
-  std::sort(sorted_slots.begin(), sorted_slots.end(),
-            [&](std::uint32_t a, std::uint32_t b) { return row_ids[a] < row_ids[b]; });
-  const auto section = [&](SectionKind kind, const auto& values) {
-    writer.begin(kind);
-    writer.append_values(std::span(values));
-    writer.end();
-  };
-  section(SectionKind::row_ids, row_ids);
-  std::vector<std::uint64_t> sorted_ids(row_count);
-  std::transform(sorted_slots.begin(), sorted_slots.end(), sorted_ids.begin(),
-                 [&](std::uint32_t slot) { return row_ids[slot]; });
-  section(SectionKind::sorted_row_ids, sorted_ids);
-  section(SectionKind::sorted_slots, sorted_slots);
-  // A flat segment of many is merged soon, and its rows may not be committed yet.
-  if (graph.m > 0) write_record_ids(store, collection, sorted_ids, writer);
-  section(SectionKind::norms, norms);
-  if (graph.m > 0) {
-    section(SectionKind::upper_slots, graph.upper_slots);
-    section(SectionKind::upper_links, graph.upper_links);
-    section(SectionKind::links0, graph.links0);
-  }
-  std::optional<BitCodeRows> bits;
-  if (graph.m > 0 && row_count >= kBitCodesMinRows && has_bit_codes(dim)) {
-    bits.emplace(space, dim, row_count, [&](std::size_t slot) { return row_at(slot).vector; });
-  }
-  writer.begin(SectionKind::codes_int8);
-  std::vector<std::byte> code(code_bytes(dim));
-  for (std::size_t slot = 0; slot < row_count; ++slot) {
-    encode_int8({row_at(slot).vector, dim}, norms[slot], space, code.data());
-    writer.append_row(code);
-    if (bits) bits->add(code.data());
-    if (slot % kProgressRows == 0) tick((row_count + slot) / 3);
-  }
-  writer.end();
-  if (bits) bits->write(writer);
-  writer.begin(SectionKind::vectors);
-  for (std::size_t slot = 0; slot < row_count; ++slot) {
-    writer.append_row(std::as_bytes(std::span(row_at(slot).vector, dim)));
-    if (slot % kProgressRows == 0) tick((2 * row_count + slot) / 3);
-  }
-  writer.end();
-  const SegmentWriter::Published published = writer.publish();
-  store.files().reached("segment_published");
-  return {.segment_id = 0,
-          .file = name,
-          .row_count = row_count,
-          .byte_count = published.byte_count,
-          .checksum = published.checksum,
-          .has_graph = graph.m > 0};
-}
-
 }  // namespace
 
 SegmentRow write_flat_segment(OpenStore& store, const CollectionRow& collection,
                               const FlatRows& rows) {
-  return write_segment(
-      store, collection, Graph{}, rows.row_ids.size(),
-      [&](std::size_t slot) {
-        return RowSource{rows.row_ids[slot], rows.vectors[slot]};
-      },
-      [](std::size_t) {});
+  const Graph none;
+  const RowAt row_at = [&](std::size_t slot) {
+    return RowSource{rows.row_ids[slot], rows.vectors[slot], nullptr, 0};
+  };
+  return write_segment(store, collection, {none, rows.row_ids.size(), row_at}, nullptr, {});
 }
 
 Merger::Merger(OpenStore& store, OpenCollection& collection, const CollectionRow& row,
@@ -154,22 +43,30 @@ Merger::Merger(OpenStore& store, OpenCollection& collection, const CollectionRow
 
 Merger::~Merger() = default;
 
-void Merger::add(const SegmentView& input) {
+void Merger::add(const SegmentView& view, bool reuse_codes) {
   // Damage in what nothing can rebuild must not get a new, matching checksum (R9).
-  for (const SectionEntry& section : input.segment->sections()) {
+  const Segment& segment = *view.segment;
+  bool coded = reuse_codes && segment.has_codes();
+  for (const SectionEntry& section : segment.sections()) {
     const auto kind = static_cast<SectionKind>(section.kind);
-    if (kind == SectionKind::vectors || kind == SectionKind::row_ids)
-      input.segment->verify(section);
+    const bool is_code = kind == SectionKind::codes_int8 || kind == SectionKind::norms;
+    if (kind == SectionKind::vectors || kind == SectionKind::row_ids) segment.verify(section);
+    if (!coded || !is_code) continue;
+    try {
+      segment.verify(section);
+    } catch (const Error&) {
+      coded = false;  // they are made anew
+    }
   }
+  segment.release_rows();  // the builder may be far from reading them again
   const auto number = static_cast<std::uint32_t>(inputs_.size());
-  inputs_.push_back(input);
-  const Segment& segment = *input.segment;
+  inputs_.push_back({view, coded});
   // In row order, which is the order of insertion: the graph does not depend on how rows were
   // batched. By the row ids themselves, as this is how `vkb repair` rebuilds a segment whose sorted
   // sections are damaged.
   std::vector<std::pair<std::uint64_t, std::uint32_t>> rows;
   for (std::uint32_t slot = 0; slot < segment.row_count(); ++slot) {
-    if (!input.is_dead(slot)) rows.emplace_back(segment.row_id(slot), slot);
+    if (!view.is_dead(slot)) rows.emplace_back(segment.row_id(slot), slot);
   }
   std::sort(rows.begin(), rows.end());
   for (const auto& [row_id, slot] : rows) sources_.push_back({number, slot});
@@ -182,25 +79,28 @@ void Merger::add(const SegmentView& input) {
        queued_ = std::min<std::uint64_t>(queued_ + kTaskRows, sources_.size())) {
     const std::size_t first = queued_;
     const std::size_t last = std::min(first + kTaskRows, sources_.size());
-    // Copies: sources_ and inputs_ may move while the task waits.
+    // Copies: sources_ and inputs_ may move while the task waits. The segments stay.
     std::vector<GraphRow> task;
     task.reserve(last - first);
     for (std::size_t ordinal = first; ordinal < last; ++ordinal) {
-      task.emplace_back(inputs_[sources_[ordinal].input].segment, sources_[ordinal].slot);
+      const Input& input = inputs_[sources_[ordinal].input];
+      task.push_back({input.view.segment.get(), sources_[ordinal].slot, input.coded});
     }
     pool_.run([this, first, task = std::move(task)] { build_graph(first, task); });
   }
 }
 
 void Merger::build_graph(std::size_t first, const std::vector<GraphRow>& rows) {
-  std::vector<std::byte> code(code_bytes(*row_.dim));
+  std::vector<std::byte> own(code_bytes(*row_.dim));
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    const auto& [segment, slot] = rows[i];
-    const std::span<const float> vector(segment->vector(slot), segment->dim());
-    encode_int8(vector, norm_of(vector), static_cast<Space>(row_.space), code.data());
-    builder_.add(static_cast<std::uint32_t>(first + i), code.data());
+    const auto& [segment, slot, coded] = rows[i];
+    if (!coded) {
+      const std::span<const float> vector(segment->vector(slot), segment->dim());
+      encode_int8(vector, norm_of(vector), static_cast<Space>(row_.space), own.data());
+    }
+    builder_.add(static_cast<std::uint32_t>(first + i), coded ? segment->code(slot) : own.data());
   }
-  if (!rows.empty()) rows.back().first->release_vectors();
+  if (!rows.empty()) rows.back().segment->release_rows();
 }
 
 bool Merger::finish(const ProgressFunction& progress) {
@@ -216,22 +116,23 @@ bool Merger::finish(const ProgressFunction& progress) {
     }
     const Graph graph = finish_graph();
     const std::unordered_set<std::uint32_t> superseded = superseded_ordinals();
-    const auto row_at = [&](std::size_t slot) {
+    const RowAt row_at = [&](std::size_t slot) {
       const std::uint32_t ordinal = graph.order[slot];
       const Origin& origin = sources_[ordinal];
+      const Input& input = inputs_[origin.input];
+      const Segment& segment = *input.view.segment;
       const bool is_old = !superseded.empty() && superseded.contains(ordinal);
-      const std::uint64_t id = is_old ? kNoRow | ordinal : row_id_of(ordinal);
-      return RowSource{static_cast<std::int64_t>(id),
-                       inputs_[origin.input].segment->vector(origin.slot)};
+      const std::uint64_t id = is_old ? kNoRow | ordinal : segment.row_id(origin.slot);
+      return RowSource{static_cast<std::int64_t>(id), segment.vector(origin.slot),
+                       input.coded ? &segment : nullptr, origin.slot};
+    };
+    const auto tick = [&](std::size_t done) {
+      for (const Input& input : inputs_) input.view.segment->release_rows();
+      report("copy", done);
     };
     std::optional<SegmentRow> merged;
     if (!sources_.empty()) {
-      merged = write_segment(store_, row_, graph, sources_.size(), row_at, [&](std::size_t done) {
-        for (const SegmentView& input : inputs_) {
-          input.segment->release_vectors();
-        }
-        report("copy", done);
-      });
+      merged = write_segment(store_, row_, {graph, sources_.size(), row_at}, &pool_, tick);
     }
     replace_inputs(merged, graph);
     return true;
@@ -253,7 +154,7 @@ Graph Merger::finish_graph() {
 
 std::uint64_t Merger::row_id_of(std::uint32_t ordinal) const {
   const Origin& origin = sources_[ordinal];
-  return inputs_[origin.input].segment->row_id(origin.slot);
+  return inputs_[origin.input].view.segment->row_id(origin.slot);
 }
 
 std::unordered_set<std::uint32_t> Merger::superseded_ordinals() const {
@@ -271,8 +172,8 @@ std::unordered_set<std::uint32_t> Merger::superseded_ordinals() const {
 
 void Merger::replace_inputs(const std::optional<SegmentRow>& merged, const Graph& graph) {
   std::vector<std::vector<std::uint32_t>> moved_to;
-  for (const SegmentView& input : inputs_) {
-    moved_to.emplace_back(input.segment->row_count(), kNowhere);
+  for (const Input& input : inputs_) {
+    moved_to.emplace_back(input.view.segment->row_count(), kNowhere);
   }
   for (std::uint32_t slot = 0; slot < graph.order.size(); ++slot) {
     const Origin& origin = sources_[graph.order[slot]];
@@ -284,19 +185,19 @@ void Merger::replace_inputs(const std::optional<SegmentRow>& merged, const Graph
         merged ? insert_segment(db, collection_.collection_id, *merged) : 0;
     for (std::size_t i = 0; i < inputs_.size(); ++i) {
       // Rows that died since their segment was taken in are dead in the new one too (R5).
-      for (const Tombstone& dead : list_tombstones(db, inputs_[i].row.segment_id, 0)) {
+      for (const Tombstone& dead : list_tombstones(db, inputs_[i].view.row.segment_id, 0)) {
         const std::uint32_t slot =
             dead.slot < moved_to[i].size() ? moved_to[i][dead.slot] : kNowhere;
         if (slot != kNowhere) insert_tombstone(db, merged_id, {.slot = slot, .seq = dead.seq});
       }
-      delete_segment(db, inputs_[i].row.segment_id);
+      delete_segment(db, inputs_[i].view.row.segment_id);
     }
     touch_collection(db, collection_.collection_id, 0, 0, true);
     store_.files().reached("merge_before_commit");
   });
   store_.files().reached("merge_committed");
   std::vector<std::string> files;
-  for (const SegmentView& input : inputs_) files.push_back(input.row.file);
+  for (const Input& input : inputs_) files.push_back(input.view.row.file);
   store_.remove_segment_files(files);
 }
 

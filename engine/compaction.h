@@ -38,8 +38,9 @@ class Merger {
          std::uint64_t expected_rows);
   ~Merger();
 
-  // Takes in the segment's live rows; the graph over them is built in the background.
-  void add(const SegmentView& input);
+  // Takes in the segment's live rows; the graph over them is built in the background. reuse_codes:
+  // its codes and norms are taken as they are, when their checksums are right, else made anew.
+  void add(const SegmentView& view, bool reuse_codes = false);
   std::uint64_t row_count() const noexcept { return sources_.size(); }
   // Waits for the graph, writes the merged segment and replaces the inputs by it. Without enough
   // rows for a graph it is flat. Returns false, changing nothing, when `progress` asks to stop.
@@ -51,7 +52,15 @@ class Merger {
     std::uint32_t slot;
   };
 
-  using GraphRow = std::pair<std::shared_ptr<const Segment>, std::uint32_t>;
+  struct Input {
+    SegmentView view;
+    bool coded;  // its codes and norms are used
+  };
+  struct GraphRow {
+    const Segment* segment;
+    std::uint32_t slot;
+    bool coded;
+  };
 
   void build_graph(std::size_t first, const std::vector<GraphRow>& rows);
   Graph finish_graph();
@@ -64,7 +73,7 @@ class Merger {
   OpenStore& store_;
   OpenCollection& collection_;
   const CollectionRow row_;
-  std::vector<SegmentView> inputs_;
+  std::vector<Input> inputs_;
   std::vector<Origin> sources_;  // by ordinal
   std::uint64_t queued_ = 0;     // ordinals below this are with the builder
   HnswBuilder builder_;

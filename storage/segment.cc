@@ -317,8 +317,9 @@ bool Segment::verify(const SectionEntry& section,
                   std::to_string(section.offset) + ") does not match its checksum");
 }
 
-void Segment::release_vectors() const noexcept {
+void Segment::release_rows() const noexcept {
   advise(SectionKind::vectors, MappedFile::Access::dont_need);
+  advise(SectionKind::codes_int8, MappedFile::Access::dont_need);
 }
 
 void Segment::advise(SectionKind kind, MappedFile::Access access) const noexcept {

@@ -90,9 +90,9 @@ class Segment {
   void verify_all(const std::function<bool(std::uint64_t)>& progress = {}) const;
   const MappedFile& file() const noexcept { return *file_; }
   std::span<const SectionEntry> sections() const noexcept;
-  // Takes the pages of `vectors` out of this process, which leaves them in the page cache: for work
-  // that passes over all of them once.
-  void release_vectors() const noexcept;
+  // Takes the pages of vectors and int8 codes out of this process, which leaves them in the page
+  // cache: for work that passes over all of them once.
+  void release_rows() const noexcept;
 
   // Where the rows of a section that has one for each slot lie in the file; zeros when it is not
   // there.

@@ -58,7 +58,9 @@ void write_rows(SegmentWriter& writer, std::span<const float> vectors, std::uint
   if (!options.bit_codes) return;
   BitCodeRows bits(options.space, dim, order.size(),
                    [&](std::size_t slot) { return row(vectors, dim, order[slot]).data(); });
-  for (const auto i : order) bits.add(code_of(row(vectors, dim, i), options.space).data());
+  for (std::size_t slot = 0; slot < order.size(); ++slot) {
+    bits.set(slot, code_of(row(vectors, dim, order[slot]), options.space).data());
+  }
   bits.write(writer);
 }
 

@@ -88,7 +88,7 @@ TEST(Segment, RoundTrip) {
     EXPECT_EQ(segment->has_codes(), c.codes && c.rows > 0);
     expect_same_rows(*segment, sample);
     if (c.m != 0) expect_same_graph(*segment, sample);
-    segment->release_vectors();
+    segment->release_rows();
     segment->verify_all();
     for (const SectionEntry& section : segment->sections()) segment->verify(section);
   }
