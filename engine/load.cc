@@ -53,16 +53,38 @@ class Prefetcher {
   std::future<std::optional<std::vector<Record>>> next_;
 };
 
+// While it lives the writer's log grows longer than usual before it is moved into the database:
+// each batch changes most pages of the index of ids, so the fewer checkpoints, the less is written.
+class RareCheckpoints {
+ public:
+  explicit RareCheckpoints(OpenStore& store) : store_(store) { set(kLoadCheckpointPages); }
+  ~RareCheckpoints() {
+    try {
+      set(Database::kCheckpointPages);
+    } catch (const Error&) {
+      // The writer could not be opened again; a new one begins with the usual.
+    }
+  }
+  RareCheckpoints(const RareCheckpoints&) = delete;
+  RareCheckpoints& operator=(const RareCheckpoints&) = delete;
+
+ private:
+  void set(int pages) {
+    store_.maintain([&](Database& db) { db.set_checkpoint_pages(pages); });
+  }
+
+  OpenStore& store_;
+};
+
 struct StoredBatch {
   std::uint64_t records = 0;
   std::uint64_t replaced = 0;
 };
 
 // One batch: its vectors as a flat segment, its records and the segment's name in one transaction.
-StoredBatch store_batch(OpenStore& store, OpenCollection& collection,
-                        std::span<const Record> batch) {
+StoredBatch store_batch(OpenStore& store, OpenCollection& collection, std::vector<Record> batch) {
   // Of records that share an id the last one counts.
-  std::unordered_map<std::string_view, std::size_t> last;
+  std::unordered_map<std::string, std::size_t> last;
   for (std::size_t i = 0; i < batch.size(); ++i) {
     check_record(batch[i]);
     if (!batch[i].embedding) {
@@ -75,12 +97,14 @@ StoredBatch store_batch(OpenStore& store, OpenCollection& collection,
   store.write([&](Database& db) {
     RecordWriter writer(db, collection);
     std::vector<std::pair<std::int64_t, const float*>> rows;
+    std::vector<std::vector<float>> vectors;  // of `rows`
     for (std::size_t i = 0; i < batch.size(); ++i) {
-      const Record& record = batch[i];
-      if (last[record.id] != i) continue;
-      writer.check_dimension(record);
-      RecordRow row = row_of(record);
-      if (const auto known = writer.records().find(record.id)) {
+      if (last[batch[i].id] != i) continue;
+      writer.check_dimension(batch[i]);
+      const float* const vector = batch[i].embedding->data();
+      vectors.push_back(std::move(*batch[i].embedding));
+      RecordRow row = row_of(std::move(batch[i]));
+      if (const auto known = writer.records().find(row.id)) {
         row.row_id = *known;
         writer.records().replace(row, true);
         writer.retire_vector(row.row_id);
@@ -89,7 +113,7 @@ StoredBatch store_batch(OpenStore& store, OpenCollection& collection,
         row.row_id = writer.records().insert(row, true);
         writer.count_inserted(1);
       }
-      rows.emplace_back(row.row_id, record.embedding->data());
+      rows.emplace_back(row.row_id, vector);
     }
     if (rows.empty()) return;
     std::sort(rows.begin(), rows.end());
@@ -126,7 +150,7 @@ class LoadMerge {
       if (view.row.has_graph) {
         graphs_.push_back(view);
       } else {
-        merger_->add(view);
+        merger_->add(view, true);
         ++flats_;
       }
     }
@@ -171,6 +195,7 @@ class LoadMerge {
 LoadResult Collection::load(Source& source, const ProgressFunction& progress) {
   const std::scoped_lock reshape(open_->reshape_mutex);
   const OpenStore::WriterHold hold(*store_);
+  const RareCheckpoints rare(*store_);
   seal(*store_, *open_);
   LoadResult result;
   LoadMerge merge(*store_, *open_, source.size_hint());
@@ -179,11 +204,11 @@ LoadResult Collection::load(Source& source, const ProgressFunction& progress) {
     Prefetcher batches(source);
     while (true) {
       const auto asked = steady_clock::now();
-      const std::optional<std::vector<Record>> batch = batches.take();
+      std::optional<std::vector<Record>> batch = batches.take();
       result.source_seconds += seconds_since(asked);
       if (!batch) break;
       const auto storing = steady_clock::now();
-      const StoredBatch stored = store_batch(*store_, *open_, *batch);
+      const StoredBatch stored = store_batch(*store_, *open_, std::move(*batch));
       result.records += stored.records;
       result.replaced += stored.replaced;
       merge.follow();

@@ -40,13 +40,13 @@ void check_record(const Record& record) {
   }
 }
 
-RecordRow row_of(const Record& record) {
+RecordRow row_of(Record record) {
   RecordRow row{.row_id = 0,
-                .id = record.id,
-                .document = record.document,
-                .uri = record.uri,
-                .metadata = record.metadata,
-                .origin = record.origin};
+                .id = std::move(record.id),
+                .document = std::move(record.document),
+                .uri = std::move(record.uri),
+                .metadata = std::move(record.metadata),
+                .origin = std::move(record.origin)};
   if (row.metadata) {
     std::erase_if(*row.metadata, [](const auto& entry) {
       return std::holds_alternative<std::monostate>(entry.second);

@@ -17,7 +17,7 @@ void check_record(const Record& record);
 
 // What the collection keeps in SQLite of a record, its embedding aside. Null metadata values are
 // dropped.
-RecordRow row_of(const Record& record);
+RecordRow row_of(Record record);
 
 // Changes the records of one collection inside one write transaction (R1), and keeps their vectors
 // in exactly one live place each (R5). Thread safety: one thread at a time.

@@ -27,7 +27,7 @@ struct RedisImportOptions {
   std::chrono::milliseconds lock_timeout{5000};  // how long to wait for another writer
   std::string collection;                        // made when it is not there
   std::optional<std::string> model;
-  std::size_t batch_size = 1000;
+  std::size_t batch_size = 4000;
   std::optional<std::uint64_t> limit;
   bool dry_run = false;  // plan and sample only; writes nothing
   bool fresh = false;    // delete the collection first

@@ -174,7 +174,8 @@ Database::Database(const std::string& path, Mode mode) : path_(path) {
       execute(
           "PRAGMA page_size=8192; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;"
           "PRAGMA synchronous=FULL; PRAGMA cache_size=-65536; PRAGMA temp_store=FILE;"
-          "PRAGMA wal_autocheckpoint=4000; PRAGMA journal_size_limit=67108864;");
+          "PRAGMA journal_size_limit=67108864;");
+      set_checkpoint_pages(kCheckpointPages);
     } else if (mode == Mode::reader || mode == Mode::frozen) {
       sqlite3_db_config(handle_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
       execute("PRAGMA query_only=1; PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=-8192;");
@@ -235,6 +236,8 @@ void Database::checkpoint(bool truncate) {
   // Busy: a reader still needs the log. The next checkpoint gets further.
   if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) fail(code, "checkpoint");
 }
+
+void Database::set_checkpoint_pages(int pages) { sqlite3_wal_autocheckpoint(handle_, pages); }
 
 void Database::fail(int code, std::string_view doing) const {
   ErrorCode kind = ErrorCode::io_error;

@@ -56,6 +56,7 @@ class Statement {
 
  private:
   void bind_next(std::nullptr_t);
+  void bind_next(std::monostate) { bind_next(nullptr); }
   void bind_next(std::int64_t value);
   void bind_next(int value) { bind_next(std::int64_t{value}); }
   void bind_next(std::uint32_t value) { bind_next(std::int64_t{value}); }
@@ -111,6 +112,9 @@ class Database {
   // Moves the WAL's content into the database; with truncate the -wal file becomes empty, if no
   // reader needs it.
   void checkpoint(bool truncate);
+  // After how many pages in the WAL a commit does so.
+  static constexpr int kCheckpointPages = 4000;
+  void set_checkpoint_pages(int pages);
 
  private:
   friend class Statement;

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include "engine/tuning.h"
 #include "engine/vkb.h"
 #include "storage/document_index.h"
+#include "storage/segment.h"
 #include "storage/sqlite.h"
 #include "tests/support/faulty_file_system.h"
 #include "tests/support/temp_directory.h"
@@ -102,6 +105,31 @@ TEST_F(Load, StoppedKeepsWholeBatchesAndGoesOnLater) {
   EXPECT_EQ(load(records, 10).replaced, 30u);
   EXPECT_EQ(differences(expected_of(records), collection_), "");
   EXPECT_TRUE(is_sound(store_));
+}
+
+// Codes and norms of what is stored go into the graph segment as they are, but not damaged ones.
+TEST_F(Load, R9_DamagedCodesOfABatchAreMadeAnew) {
+  const std::vector<Record> records = test_records(kGraphMinRows + 500, 4);
+  for (const SectionKind kind : {SectionKind::codes_int8, SectionKind::norms}) {
+    load(records, 700, [](const Progress& progress) { return progress.done < 1400; });
+    const std::string path = directory_.file("segments/" + collection_.info().segments[0].file);
+    std::uint64_t offset = 0;
+    const auto segment = Segment::open(files_, path);
+    for (const SectionEntry& section : segment->sections()) {
+      if (section.kind == static_cast<std::uint32_t>(kind)) offset = section.offset;
+    }
+    ASSERT_GT(offset, 0u);
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(static_cast<std::streamoff>(offset));
+    file.put('\x55');
+    file.close();
+    EXPECT_FALSE(is_sound(store_));
+    load(records, 700);
+    EXPECT_EQ(differences(expected_of(records), collection_), "");
+    EXPECT_TRUE(is_sound(store_));
+    collection_.remove(Filter{});
+    collection_.compact();
+  }
 }
 
 TEST_F(Load, IndexesTheDocuments) {
