@@ -82,7 +82,7 @@ std::optional<Selection> select_rows(Database& db, std::int64_t collection_id, c
 }
 
 Record read_record(Records& records, std::int64_t row_id, const Include& include,
-                   const Snapshot* snapshot) {
+                   const Snapshot* snapshot, PackedMetadata* packed) {
   Record record;
   std::optional<std::string_view> known_id;
   const bool only_id =
@@ -91,10 +91,12 @@ Record read_record(Records& records, std::int64_t row_id, const Include& include
   if (known_id) {
     record.id = *known_id;
   } else {
-    RecordRow row = records.read(row_id, {.document = include.documents,
-                                          .uri = include.uris,
-                                          .metadata = include.metadatas,
-                                          .origin = include.origins});
+    RecordRow row = records.read(row_id,
+                                 {.document = include.documents,
+                                  .uri = include.uris,
+                                  .metadata = include.metadatas,
+                                  .origin = include.origins},
+                                 packed);
     record.id = std::move(row.id);
     record.document = std::move(row.document);
     record.metadata = std::move(row.metadata);

@@ -39,9 +39,10 @@ std::optional<Selection> select_rows(Database& db, std::int64_t collection_id, c
                                      std::optional<std::span<const std::string>> ids);
 
 // A record as the caller asked for it. `snapshot` is needed for embeddings, and spares asking
-// SQLite for an id alone.
+// SQLite for an id alone. packed: as
+// Records::read() has it.
 Record read_record(Records& records, std::int64_t row_id, const Include& include,
-                   const Snapshot* snapshot);
+                   const Snapshot* snapshot, PackedMetadata* packed = nullptr);
 
 // Collection::query_batch inside the transaction that `db` is in.
 std::vector<std::vector<Hit>> run_queries(Database& db, OpenCollection& collection,

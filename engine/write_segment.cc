@@ -144,8 +144,8 @@ class NewSegment {
     section(SectionKind::norms, norms_);
   }
 
-  // The records' ids: a cache (R9), which spares queries from asking SQLite for each row they answer
-  // with. Rows that are gone by now have none.
+  // The records' ids: a cache (R9), which spares queries from asking SQLite for each row they
+  // answer with. Rows that are gone by now have none.
   void write_record_ids(std::span<const std::uint64_t> row_ids) {
     writer_.begin(SectionKind::record_ids);
     store_.read([&](Database& db) {

@@ -10,21 +10,30 @@
 namespace vkb {
 namespace {
 
-// Metadata as the record table holds it: JSON text, or, when long, a compressed blob. Nothing in
-// SQL looks into it; the postings are for that. LlamaIndex's runs to 2 kB a record, more than its
-// text.
+// Nothing in SQL looks into metadata; the postings are for that. LlamaIndex's runs to 2 kB a
+// record, more than its text.
 constexpr std::size_t kLongestPlainMetadata = 512;
 
-using StoredMetadata = std::variant<std::nullptr_t, std::string, std::vector<std::byte>>;
-
-StoredMetadata stored(const std::optional<Metadata>& metadata) {
-  if (!metadata) return nullptr;
+PackedMetadata packed(const std::optional<Metadata>& metadata) {
+  if (!metadata) return {};
   std::string json = to_json(*metadata);
   if (json.size() <= kLongestPlainMetadata) return json;
   return compress(json);
 }
 
 }  // namespace
+
+std::optional<Metadata> unpack(const PackedMetadata& packed, const std::string& object) {
+  try {
+    if (const auto* text = std::get_if<std::string>(&packed)) return parse_metadata(*text);
+    if (const auto* bytes = std::get_if<std::vector<std::byte>>(&packed)) {
+      return parse_metadata(decompress(*bytes, "metadata"));
+    }
+  } catch (const Error& error) {
+    throw Error(ErrorCode::corruption, object + ": " + error.what());
+  }
+  return std::nullopt;
+}
 
 std::optional<std::int64_t> Records::find(std::string_view id) {
   Statement found(db_, "SELECT row_id FROM record WHERE collection_id=? AND id=?");
@@ -44,7 +53,7 @@ std::int64_t Records::insert(const RecordRow& record, bool bulk) {
   Statement(db_,
             "INSERT INTO record(collection_id, id, uri, origin, metadata, document)"
             " VALUES(?,?,?,?,?,?)")
-      .bind(collection_id_, record.id, record.uri, record.origin, stored(record.metadata),
+      .bind(collection_id_, record.id, record.uri, record.origin, packed(record.metadata),
             record.document)
       .run();
   const std::int64_t row_id = db_.last_insert_rowid();
@@ -57,7 +66,7 @@ void Records::replace(const RecordRow& record, bool bulk) {
       read(record.row_id, {.document = false, .uri = false, .metadata = true, .origin = false});
   before_document_change(db_, collection_id_, record.row_id, record.document);
   Statement(db_, "UPDATE record SET uri=?, origin=?, metadata=?, document=? WHERE row_id=?")
-      .bind(record.uri, record.origin, stored(record.metadata), record.document, record.row_id)
+      .bind(record.uri, record.origin, packed(record.metadata), record.document, record.row_id)
       .run();
   if (old.metadata == record.metadata) return;
   change_postings(db_, record.row_id, entries_of(old.metadata), entries_of(record.metadata), bulk);
@@ -77,7 +86,7 @@ void Records::reindex(std::int64_t row_id) {
   insert_postings(db_, row_id, entries_of(row.metadata), true);
 }
 
-RecordRow Records::read(std::int64_t row_id, const RecordColumns& columns) {
+RecordRow Records::read(std::int64_t row_id, const RecordColumns& columns, PackedMetadata* packed) {
   Statement row(db_, reading_sql(columns));
   row.bind(row_id, collection_id_);
   if (!row.step()) {
@@ -90,14 +99,18 @@ RecordRow Records::read(std::int64_t row_id, const RecordColumns& columns) {
                 .uri = row.optional_text(1),
                 .metadata = std::nullopt,
                 .origin = row.optional_text(2)};
-  if (!row.is_null(3)) {
-    try {
-      out.metadata = row.is_blob(3) ? parse_metadata(decompress(row.blob(3), "metadata"))
-                                    : parse_metadata(row.text(3));
-    } catch (const Error& error) {
-      throw Error(ErrorCode::corruption,
-                  db_.path() + ": record " + std::to_string(row_id) + ": " + error.what());
-    }
+  if (row.is_null(3)) return out;
+  PackedMetadata found;
+  if (row.is_blob(3)) {
+    const std::span<const std::byte> bytes = row.blob(3);
+    found.emplace<std::vector<std::byte>>(bytes.begin(), bytes.end());
+  } else {
+    found.emplace<std::string>(row.text(3));
+  }
+  if (packed) {
+    *packed = std::move(found);
+  } else {
+    out.metadata = unpack(found, db_.path() + ": record " + std::to_string(row_id));
   }
   return out;
 }

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "storage/posting_index.h"
@@ -24,6 +25,11 @@ struct RecordRow {
   std::optional<Metadata> metadata;
   std::optional<std::string> origin;
 };
+
+// Metadata as the record table holds it: none, JSON text, or, when long, the same compressed.
+using PackedMetadata = std::variant<std::monostate, std::string, std::vector<std::byte>>;
+// Throws corruption, with `object` as the message's beginning, when it is not such metadata.
+std::optional<Metadata> unpack(const PackedMetadata& packed, const std::string& object);
 
 // Which columns to read beside row_id and id.
 struct RecordColumns {
@@ -54,7 +60,10 @@ class Records {
   void reindex(std::int64_t row_id);
 
   // Throws corruption when the row is missing or its metadata is not JSON.
-  RecordRow read(std::int64_t row_id, const RecordColumns& columns = {});
+  // With `packed` the metadata goes there as it is, for unpack(), which may be another thread's
+  // work.
+  RecordRow read(std::int64_t row_id, const RecordColumns& columns = {},
+                 PackedMetadata* packed = nullptr);
   // Row ids in insertion order, greater than `after`.
   std::vector<std::int64_t> row_ids(std::int64_t after, std::uint64_t offset, std::uint64_t limit);
   std::uint64_t count();
