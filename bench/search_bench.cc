@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Building a graph, and searching one segment by graph and flat; each time with its recall@10
-// beside it. The data is clustered random vectors, or what VKB_DATA names: a directory with
-// base.npy and queries.npy, float32 [n][dim], C order, compared by cosine. VKB_THREADS: how many
-// threads build (default: all cores).
+// Building a graph, beside hnswlib over the same codes, and searching one segment by graph and
+// flat; each time with its recall@10 beside it. The data is clustered random vectors, or what
+// VKB_DATA names: a directory with base.npy and queries.npy, float32 [n][dim], C order, compared by
+// cosine. VKB_THREADS: how many threads build (default: all cores).
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
-#include <chrono>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -19,6 +19,7 @@
 
 #include "engine/bit_codes.h"
 #include "engine/search.h"
+#include "tests/engine/hnswlib_codes.h"
 #include "tests/engine/sample_segment.h"
 
 namespace {
@@ -72,7 +73,8 @@ class Workload {
   const Segment& segment() const { return *segment_; }
   std::size_t query_count() const { return queries_.size(); }
   const PreparedQuery& query(std::size_t i) const { return queries_[i]; }
-  double build_rate() const { return build_rate_; }
+  const Matrix& base() const { return base_; }
+  const SampleOptions& options() const { return options_; }
 
   double recall(std::size_t i, const std::vector<Neighbour>& found,
                 const RowSelection& selection = {}) const {
@@ -87,14 +89,13 @@ class Workload {
 
  private:
   Workload() {
-    Matrix base;
     Matrix queries;
     if (const char* directory = std::getenv("VKB_DATA")) {
-      base = load_npy(std::filesystem::path(directory) / "base.npy");
+      base_ = load_npy(std::filesystem::path(directory) / "base.npy");
       queries = load_npy(std::filesystem::path(directory) / "queries.npy");
     } else {
       const std::uint32_t dim = 256;
-      base = {clustered_vectors(20000, dim, 1), dim};
+      base_ = {clustered_vectors(20000, dim, 1), dim};
       queries = {clustered_vectors(20000, dim, 1), dim};
       queries.values.resize(200 * dim);
       std::mt19937_64 random(2);
@@ -102,16 +103,12 @@ class Workload {
       for (float& x : queries.values) x += normal(random);
     }
     const char* threads = std::getenv("VKB_THREADS");
-    SampleOptions options;
-    options.threads = threads != nullptr ? static_cast<unsigned>(std::atoi(threads))
-                                         : std::thread::hardware_concurrency();
-    options.bit_codes = has_bit_codes(base.dim) && std::getenv("VKB_NO_BIT_CODES") == nullptr;
+    options_.threads = threads != nullptr ? static_cast<unsigned>(std::atoi(threads))
+                                          : std::thread::hardware_concurrency();
+    options_.bit_codes = has_bit_codes(base_.dim) && std::getenv("VKB_NO_BIT_CODES") == nullptr;
     const auto path = std::filesystem::temp_directory_path() /
                       ("vkb_search_bench_" + std::to_string(std::random_device{}()) + ".vseg");
-    const auto begin = std::chrono::steady_clock::now();
-    segment_ = make_segment(path.string(), base.values, base.dim, options);
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-    build_rate_ = static_cast<double>(base.rows()) / seconds.count();
+    segment_ = make_segment(path.string(), base_.values, base_.dim, options_);
     std::filesystem::remove(path);  // the mapping stays
 
     std::mt19937_64 random(3);
@@ -127,12 +124,13 @@ class Workload {
     }
   }
 
+  Matrix base_;
+  SampleOptions options_;
   std::shared_ptr<const Segment> segment_;
   std::vector<PreparedQuery> queries_;
   std::vector<std::vector<Neighbour>> truth_;
   Bitmap accepted_;
   std::vector<std::vector<Neighbour>> accepted_truth_;
-  double build_rate_ = 0;
 };
 
 // Runs one query an iteration, in turn; the recall counter is over the queries that ran.
@@ -151,13 +149,40 @@ void run(benchmark::State& state, const RowSelection& selection, const Search& s
   state.counters["recall"] = recall / static_cast<double>(state.iterations());
 }
 
-// Not a loop of its own: the rate of the build (encoding, graph, file) that the others search.
+// Codes and graph, without the file: rows a second.
 void build(benchmark::State& state) {
-  for (auto _ : state) benchmark::DoNotOptimize(Workload::get().segment().row_count());
-  state.counters["build_rows_per_s"] = Workload::get().build_rate();
-  state.counters["rows"] = Workload::get().segment().row_count();
+  const Workload& workload = Workload::get();
+  for (auto _ : state) {
+    build_graph(workload.base().values, workload.base().dim, workload.options());
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(workload.base().rows()));
 }
-BENCHMARK(build)->Iterations(1);
+BENCHMARK(build)->Iterations(1)->UseRealTime()->Unit(benchmark::kSecond);
+
+// The same by hnswlib, from the same codes with the same parameters.
+void build_hnswlib(benchmark::State& state) {
+  const Workload& workload = Workload::get();
+  const SampleOptions& options = workload.options();
+  HnswlibCodes codes(options.space, workload.base().dim);
+  for (auto _ : state) {
+    hnswlib::HierarchicalNSW<float> index(&codes, workload.base().rows(), options.m,
+                                          options.ef_construction);
+    std::atomic<std::size_t> next{0};
+    const auto work = [&] {
+      std::vector<std::byte> code(codes.get_data_size());
+      for (std::size_t i = next++; i < workload.base().rows(); i = next++) {
+        const auto vector = workload.base().row(i);
+        encode_int8(vector, norm_of(vector), options.space, code.data());
+        index.addPoint(code.data(), i);
+      }
+    };
+    std::vector<std::jthread> helpers;
+    for (unsigned i = 1; i < options.threads; ++i) helpers.emplace_back(work);
+    work();
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(workload.base().rows()));
+}
+BENCHMARK(build_hnswlib)->Iterations(1)->UseRealTime()->Unit(benchmark::kSecond);
 
 void graph(benchmark::State& state) {
   run(state, {}, [&](const PreparedQuery& query) {

@@ -41,6 +41,11 @@ void BitProjector::project(const std::byte* code, float* out) const noexcept {
 void BitProjector::encode(Space space, const std::byte* code, std::byte* out) const noexcept {
   std::array<float, kBitCodeBits> projected;
   project(code, projected.data());
+  encode(space, projected, out);
+}
+
+void BitProjector::encode(Space space, std::span<const float, kBitCodeBits> projected,
+                          std::byte* out) const noexcept {
   double squared = 0;
   double absolute = 0;
   double with_centre = 0;
@@ -87,6 +92,10 @@ void BitCodeRows::write(SegmentWriter& writer) const {
 void BitQuery::prepare(const BitProjector& projector, const std::byte* code) noexcept {
   std::array<float, kBitCodeBits> projected;
   projector.project(code, projected.data());
+  prepare(projected);
+}
+
+void BitQuery::prepare(std::span<const float, kBitCodeBits> projected) noexcept {
   float largest = 0;
   for (const float x : projected) largest = std::max(largest, std::abs(x));
   step_ = largest / 7.5F;

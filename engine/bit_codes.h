@@ -49,6 +49,9 @@ class BitProjector {
   void project(const std::byte* code, float* out) const noexcept;
   // Writes kBitCodeBytes bytes: the one-bit code of the row with this int8 code.
   void encode(Space space, const std::byte* code, std::byte* out) const noexcept;
+  // The same from what project() gave.
+  void encode(Space space, std::span<const float, kBitCodeBits> projected,
+              std::byte* out) const noexcept;
 
  private:
   std::span<const std::byte> directions_;
@@ -83,6 +86,8 @@ class BitCodeRows {
 class BitQuery {
  public:
   void prepare(const BitProjector& projector, const std::byte* code) noexcept;
+  // The same from what project() gave.
+  void prepare(std::span<const float, kBitCodeBits> projected) noexcept;
   // out[i] for row numbers[i] of `rows`, kBitCodeBytes each: values that order the rows of a
   // segment as their distances would, up to the error of the estimate; they differ from distances
   // by a constant. Never NaN. At most kMostEstimates at a time.

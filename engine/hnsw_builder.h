@@ -25,13 +25,16 @@ struct Graph {
   std::vector<std::uint32_t> upper_links;
 };
 
-// Builds an HNSW graph (Malkov & Yashunin 2018) over int8 codes with hnswlib; the only part of vkb
-// that knows hnswlib. Deviations from the paper are hnswlib's, and two more: levels are a function
-// of the ordinal and below kMaxLevels; a node that the entry point does not reach at level 0 is
-// linked from a node nearby. Nodes for which none has room (equal vectors in large numbers) are
-// placed last in the order. Errors: invalid_argument for ordinals and capacities out of range,
-// io_error when there is not enough memory. Thread safety: add() from many threads at once, each
-// ordinal once; everything else from one thread, with no add() running.
+// Builds an HNSW graph (Malkov & Yashunin 2018, alg. 1, 2 and 4) over int8 codes, with hnswlib's
+// choice of neighbours, so that a graph is as good as hnswlib's at equal m and ef_construction.
+// What differs: once there are some 20,000 rows, walks are steered by one-bit codes, and whom they
+// find is ranked by int8 codes; levels are a function of the ordinal and below kMaxLevels; a node
+// that the entry point does not reach at level 0 is linked from a node nearby. Nodes for which none
+// has room (equal vectors in large numbers) are placed last in the order. One thread builds the
+// same graph each time. Errors: invalid_argument for ordinals and capacities out of range, io_error
+// when there is not enough memory, after which the builder can only be destroyed. Thread safety:
+// add() from many threads at once, each ordinal once; everything else from one thread, with no
+// add() running.
 class HnswBuilder {
  public:
   HnswBuilder(Space space, std::uint32_t dim, std::uint32_t m, std::uint32_t ef_construction,
@@ -40,7 +43,7 @@ class HnswBuilder {
 
   std::uint64_t capacity() const noexcept;
   std::uint64_t size() const noexcept;
-  // Makes room for more nodes; not while add() runs.
+  // Makes room for more nodes, copying none; not while add() runs.
   void reserve(std::uint64_t capacity);
   // code: code_bytes(dim) bytes, copied. Ordinals are given by the caller, 0 .. capacity-1, each
   // once.
@@ -52,6 +55,12 @@ class HnswBuilder {
 
  private:
   class Impl;
+  void reset();
+
+  Space space_;
+  std::uint32_t dim_;
+  std::uint32_t m_;
+  std::uint32_t ef_construction_;
   std::unique_ptr<Impl> impl_;
 };
 

@@ -54,6 +54,15 @@ inline constexpr std::uint32_t kScanAhead = 2048;
 // Flat search: rows compared in one go; a word of a bitmap, so that a dense one fills it at once.
 inline constexpr std::size_t kFlatBatch = 64;
 
+// Building a graph: once so many rows are there, a projection is fitted to them and walks go by
+// one-bit codes.
+inline constexpr std::uint64_t kBuildBitRows = 20'000;
+// Such a walk keeps a quarter more than ef_construction, and neighbours are chosen among all it
+// keeps. recall@10, 545,177 rows, ef_construction 200, ef 64 128 256: int8 .9126 .9671 .9894,
+// one-bit, choosing among the best 200 of 250 .9058 .9615 .9881, among 250 .9117 .9649 .9893, among
+// 320 .9098 .9678 .9896; 9,730 vectors a second with 250, 7,641 with 320.
+inline constexpr std::uint32_t kBuildWalkExtra = 4;
+
 // Segments with fewer rows stay flat: comparing with every code takes less than walking a graph
 // gains.
 inline constexpr std::size_t kGraphMinRows = 4096;

@@ -33,7 +33,7 @@ ALLOWED = {
 
 # Third-party headers, and the only files that include them, beside tests.
 THIRD_PARTY = {
-    "hnswlib/*": ("engine/hnsw_builder.cc",),
+    "hnswlib/*": (),
     "Eigen/*": ("engine/bit_projection.cc",),
     "sqlite3.h": ("storage/sqlite.cc", "storage/regex_function.cc"),
     "xsimd/*": ("engine/kernels_*",),

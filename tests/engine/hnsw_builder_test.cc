@@ -4,12 +4,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <numeric>
 #include <set>
 #include <thread>
 
 #include "engine/codes.h"
+#include "engine/tuning.h"
 #include "tests/engine/sample_segment.h"
 
 namespace vkb {
@@ -145,6 +147,44 @@ TEST(HnswBuilderTest, OneThreadBuildsTheSameGraphEachTime) {
   EXPECT_EQ(first.links0, second.links0);
   EXPECT_EQ(first.upper_slots, second.upper_slots);
   EXPECT_EQ(first.upper_links, second.upper_links);
+}
+
+// Enough rows that later ones are added by one-bit codes, and room for the last is made then.
+Graph large_graph(std::span<const float> vectors, std::uint32_t dim, unsigned threads) {
+  const auto count = static_cast<std::uint32_t>(vectors.size() / dim);
+  HnswBuilder builder(Space::cosine, dim, 8, 24, kBuildBitRows + 500);
+  std::atomic<std::uint32_t> next{0};
+  const auto add_below = [&](std::uint32_t end) {
+    const auto work = [&] {
+      for (std::uint32_t i = next++; i < end; i = next++) {
+        builder.add(i, code_of(vectors.subspan(i * dim, dim), Space::cosine).data());
+      }
+    };
+    std::vector<std::jthread> helpers;
+    for (unsigned i = 1; i < threads; ++i) helpers.emplace_back(work);
+    work();
+  };
+  add_below(kBuildBitRows + 500);
+  builder.reserve(count);
+  next = kBuildBitRows + 500;
+  add_below(count);
+  return builder.finish();
+}
+
+TEST(HnswBuilderTest, LargeGraphsAreSoundAndTheSameEachTime) {
+  const std::uint32_t dim = 128;
+  const std::size_t count = kBuildBitRows + 2000;
+  const auto vectors = clustered_vectors(count, dim, 6);
+  const Graph first = large_graph(vectors, dim, 1);
+  expect_sound(first, count, 8);
+  expect_breadth_first(first);
+  const Graph second = large_graph(vectors, dim, 1);
+  EXPECT_EQ(first.order, second.order);
+  EXPECT_EQ(first.links0, second.links0);
+  EXPECT_EQ(first.upper_links, second.upper_links);
+  const Graph together = large_graph(vectors, dim, 4);
+  expect_sound(together, count, 8);
+  EXPECT_EQ(together.level_count, first.level_count);
 }
 
 TEST(HnswBuilderTest, EqualVectorsDoNoHarm) {
