@@ -16,34 +16,16 @@
 #include "engine/bit_codes.h"
 #include "engine/candidates.h"
 #include "engine/codes.h"
+#include "engine/prefetch.h"
 #include "engine/search.h"
 #include "engine/tuning.h"
 #include "storage/read_ahead.h"
 
 namespace vkb {
 
-inline constexpr std::size_t kCacheLine = 64;
-
-inline void prefetch(const void* address, std::size_t bytes) noexcept {
-  const auto* begin = static_cast<const std::byte*>(address);
-  for (std::size_t at = 0; at < bytes; at += kCacheLine) __builtin_prefetch(begin + at);
-}
-
 // Makes a strict weak order of distances possible: nothing compares with NaN.
 inline float ordered(float distance) noexcept {
   return std::isnan(distance) ? std::numeric_limits<float>::infinity() : distance;
-}
-
-// use(slot) for each slot in turn, and fetch(slot) for the one that is `distance` turns ahead, so
-// that its memory is on the way.
-template <typename Fetch, typename Use>
-void ahead(std::span<const std::uint32_t> slots, std::size_t distance, const Fetch& fetch,
-           const Use& use) {
-  for (std::size_t i = 0; i < std::min(distance, slots.size()); ++i) fetch(slots[i]);
-  for (std::size_t i = 0; i < slots.size(); ++i) {
-    if (i + distance < slots.size()) fetch(slots[i + distance]);
-    use(slots[i]);
-  }
 }
 
 // The distances of a query to rows of one segment, by int8 codes and by f32 vectors.
