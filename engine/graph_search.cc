@@ -55,7 +55,7 @@ template <typename Distances>
 std::uint32_t descend(const Segment& segment, const Distances& distances, Scratch& scratch,
                       const ReadAhead& reads) {
   const SegmentHeader& header = segment.header();
-  if (header.max_level == 0) return 0;  // slots are in breadth-first order from the entry point
+  if (header.max_level == 0) return 0;  // slot 0 is the entry point
   std::uint32_t position = 0;
   std::uint32_t nearest = checked_upper_slot(segment, position);
   float best = std::numeric_limits<float>::infinity();

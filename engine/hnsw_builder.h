@@ -13,8 +13,8 @@
 namespace vkb {
 
 // A finished graph, renumbered for reading: node `order[slot]` of the builder is row `slot` of the
-// segment, slots in breadth-first order from the entry point, so that neighbours share pages and
-// cache lines.
+// segment, the entry point first, in groups that link to each other, so that neighbours share pages
+// and cache lines.
 struct Graph {
   std::uint32_t m = 0;
   std::uint32_t max_level = 0;

@@ -74,23 +74,31 @@ void expect_sound(const Graph& graph, std::size_t count, std::uint32_t m) {
   EXPECT_EQ(at, graph.upper_links.size());
 }
 
-// Slots are numbered as a breadth-first walk from slot 0 meets them; the rest follow by ordinal.
-// Returns how many the walk meets.
-std::size_t expect_breadth_first(const Graph& graph) {
+// Slots in the order in which a breadth-first walk from slot 0 meets them.
+std::vector<std::uint32_t> breadth_first(const Graph& graph) {
   std::vector<bool> seen(graph.order.size(), false);
   std::vector<std::uint32_t> queue{0};
   seen[0] = true;
   for (std::size_t next = 0; next < queue.size(); ++next) {
-    EXPECT_EQ(queue[next], next);
     for (const std::uint32_t link : links_of(graph, queue[next])) {
       if (seen[link]) continue;
       seen[link] = true;
       queue.push_back(link);
     }
   }
-  EXPECT_TRUE(std::is_sorted(graph.order.begin() + static_cast<std::ptrdiff_t>(queue.size()),
-                             graph.order.end()));
-  return queue.size();
+  return queue;
+}
+
+// Links between rows that share a page of one-bit codes when row `slot` is at place_of[slot].
+std::size_t links_within_pages(const Graph& graph, const std::vector<std::uint32_t>& place_of) {
+  constexpr std::uint32_t kPageRows = 64;
+  std::size_t count = 0;
+  for (std::uint32_t slot = 0; slot < graph.order.size(); ++slot) {
+    for (const std::uint32_t link : links_of(graph, slot)) {
+      count += place_of[slot] / kPageRows == place_of[link] / kPageRows ? 1 : 0;
+    }
+  }
+  return count;
 }
 
 TEST(HnswBuilderTest, EmptyGraph) {
@@ -108,13 +116,13 @@ TEST(HnswBuilderTest, OneNode) {
   EXPECT_EQ(graph.order, std::vector<std::uint32_t>{0});
 }
 
-TEST(HnswBuilderTest, GraphIsSoundAndNumberedBreadthFirst) {
+TEST(HnswBuilderTest, GraphIsSoundAndConnected) {
   for (const Space space : {Space::cosine, Space::l2, Space::ip}) {
     for (const std::uint32_t m : {2U, 5U, 16U}) {
       const auto vectors = clustered_vectors(1500, 12, 1);
       const Graph graph = build_graph(vectors, 12, {.space = space, .m = m, .ef_construction = 60});
       expect_sound(graph, 1500, m);
-      const std::size_t reached = expect_breadth_first(graph);
+      const std::size_t reached = breadth_first(graph).size();
       EXPECT_GE(reached, m == 2 ? 1000U : 1500U) << m;  // at 2 most lists nearby are full
     }
   }
@@ -135,8 +143,19 @@ TEST(HnswBuilderTest, ManyThreadsBuildACompleteGraph) {
   const Graph alone = build_graph(vectors, 16, {.ef_construction = 60, .threads = 1});
   const Graph together = build_graph(vectors, 16, {.ef_construction = 60, .threads = 4});
   expect_sound(together, 4000, 16);
-  EXPECT_EQ(expect_breadth_first(together), 4000U);
+  EXPECT_EQ(breadth_first(together).size(), 4000U);
   EXPECT_EQ(together.level_count, alone.level_count);  // levels depend on ordinals only
+}
+
+// Twice as many as a breadth-first order has.
+TEST(HnswBuilderTest, LinkedRowsShareMemory) {
+  const Graph graph = build_graph(clustered_vectors(4000, 16, 3), 16, {.ef_construction = 60});
+  std::vector<std::uint32_t> stored(graph.order.size());
+  std::iota(stored.begin(), stored.end(), 0U);
+  std::vector<std::uint32_t> by_breadth(graph.order.size());
+  const std::vector<std::uint32_t> order = breadth_first(graph);
+  for (std::uint32_t place = 0; place < order.size(); ++place) by_breadth[order[place]] = place;
+  EXPECT_GT(links_within_pages(graph, stored), 2 * links_within_pages(graph, by_breadth));
 }
 
 TEST(HnswBuilderTest, OneThreadBuildsTheSameGraphEachTime) {
@@ -192,7 +211,6 @@ TEST(HnswBuilderTest, EqualVectorsDoNoHarm) {
   for (const Space space : {Space::cosine, Space::l2, Space::ip}) {
     const Graph graph = build_graph(vectors, 4, {.space = space, .threads = 3});
     expect_sound(graph, 500, 16);
-    expect_breadth_first(graph);
   }
 }
 
