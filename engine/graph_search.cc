@@ -119,7 +119,7 @@ struct GatherAll {
 };
 
 // The same for selected rows only; neighbours that are not selected are bridges to theirs, until as
-// many rows as a list may hold were found (ACORN-1, Patel et al. 2024).
+// many rows as two lists may hold were found (ACORN-1, Patel et al. 2024).
 template <typename Distances>
 struct GatherSelected {
   const Segment& segment;
@@ -136,7 +136,7 @@ struct GatherSelected {
       bridges.push_back(other);
     });
     for (std::size_t i = 0; i < bridges.size(); ++i) {
-      if (unvisited.size() >= segment.links0_width()) {
+      if (unvisited.size() >= kBridgedLists * segment.links0_width()) {
         for (; i < bridges.size(); ++i) visited.forget(bridges[i]);  // not crossed: for the next
         return;
       }

@@ -148,7 +148,7 @@ TEST_P(SearchSpaceTest, FilteredGraphSearchFindsSelectedRowsOnly) {
   const std::uint32_t dim = 32;
   const auto vectors = clustered_vectors(3000, dim, 4);
   const auto segment = segment_of(vectors, dim, {.space = GetParam(), .ef_construction = 100});
-  for (const double share : {0.12, 0.3, 0.6}) {
+  for (const double share : {0.16, 0.3, 0.6}) {
     const auto dead = random_bitmap(3000, 0.2, 5);
     const auto accepted = random_bitmap(3000, share, 6);
     const RowSelection selection{.dead = &dead, .accepted = &accepted};
