@@ -5,7 +5,6 @@
 #include <array>
 #include <atomic>
 #include <cassert>
-#include <functional>
 #include <limits>
 #include <memory>
 #include <mutex>
@@ -38,6 +37,12 @@ auto guarded(const Work& work) {
                 "graph builder: not enough memory; use fewer or smaller records "
                 "at once, or a machine with more");
   }
+}
+
+// Nearest first; of equal ones the newest, as in hnswlib: many copies of a vector that all named
+// the oldest would leave no place in its list for the way out.
+bool nearer(const Candidate& a, const Candidate& b) noexcept {
+  return a.distance != b.distance ? a.distance < b.distance : a.slot > b.slot;
 }
 
 // What an insertion works with.
@@ -251,7 +256,7 @@ void HnswBuilder::Impl::rank(std::uint32_t node, Scratch& scratch) const {
   CodeDistances(rows_, node).each(scratch.slots, [&](std::uint32_t other, float distance) {
     scratch.ranked.push_back({distance, other});
   });
-  std::ranges::sort(scratch.ranked, std::less{});
+  std::ranges::sort(scratch.ranked, nearer);
 }
 
 // Leaves in scratch.kept at most `most` of scratch.ranked: from the nearest on, those that are
@@ -286,7 +291,7 @@ void HnswBuilder::Impl::link_back(std::uint32_t from, std::uint32_t to, std::uin
   CodeDistances(rows_, from).each(scratch.slots, [&](std::uint32_t other, float distance) {
     scratch.ranked.push_back({distance, other});
   });
-  std::ranges::sort(scratch.ranked, std::less{});
+  std::ranges::sort(scratch.ranked, nearer);
   choose(list.size(), scratch);
   lists_.write(from, level, 0, scratch.kept);
 }
