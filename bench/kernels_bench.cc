@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One distance by each kernel that this CPU runs, both vectors in the first-level cache.
+// Distances by each kernel that this CPU runs, vectors in the first-level cache.
 #include <benchmark/benchmark.h>
 
 #include <numeric>
@@ -35,7 +35,13 @@ void i8(benchmark::State& state, decltype(Kernels::dot_i8) kernel) {
   const auto a = random_values<std::int8_t>(n, 1);
   const auto b = random_values<std::int8_t>(n, 2);
   const std::int32_t sum_b = std::accumulate(b.begin(), b.end(), std::int32_t{0});
-  for (auto _ : state) benchmark::DoNotOptimize(kernel(a.data(), b.data(), sum_b, n));
+  const std::vector<const std::int8_t*> rows(16, a.data());
+  std::vector<std::int32_t> dots(rows.size());
+  for (auto _ : state) {
+    kernel(b.data(), sum_b, rows.data(), rows.size(), n, dots.data());
+    benchmark::DoNotOptimize(dots.data());
+  }
+  state.SetItemsProcessed(static_cast<std::int64_t>(rows.size()) * state.iterations());
 }
 
 void register_all() {

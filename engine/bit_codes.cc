@@ -24,7 +24,7 @@ std::uint16_t to_half(double x) noexcept {
 // x + 1/2 rounded down, within the range of four bits in two's complement. The comparisons are
 // written so that NaN, which a damaged projection gives, passes neither.
 int to_level(float x) noexcept {
-  return static_cast<int>(std::floor((x >= -8.0F ? (x <= 7.0F ? x : 7.0F) : -8.0F) + 0.5F));
+  return static_cast<int>((x >= -8.0F ? (x <= 7.0F ? x : 7.0F) : -8.0F) + 8.5F) - 8;
 }
 
 float from_half(std::uint32_t half) noexcept { return std::bit_cast<float>(half << 16); }
@@ -33,9 +33,10 @@ float from_half(std::uint32_t half) noexcept { return std::bit_cast<float>(half 
 
 void BitProjector::project(const std::byte* code, float* out) const noexcept {
   const std::size_t stride = row_stride(code_bytes(dim_));
-  for (std::size_t i = 0; i < kBitCodeBits; ++i) {
-    out[i] = code_dot(code, directions_.data() + i * stride, dim_, kernels()) - centre_[i];
-  }
+  std::array<const std::byte*, kBitCodeBits> directions;
+  for (std::size_t i = 0; i < kBitCodeBits; ++i) directions[i] = directions_.data() + i * stride;
+  code_dots(code, directions, dim_, kernels(), out);
+  for (std::size_t i = 0; i < kBitCodeBits; ++i) out[i] -= centre_[i];
 }
 
 void BitProjector::encode(Space space, const std::byte* code, std::byte* out) const noexcept {
@@ -106,9 +107,8 @@ void BitQuery::prepare(std::span<const float, kBitCodeBits> projected) noexcept 
     const int level = to_level(projected[i] * levels);
     total += level;
     for (std::size_t plane = 0; plane < 4; ++plane) {
-      if ((static_cast<unsigned>(level) >> plane) & 1) {
-        planes_[plane * kBitCodeBytes + kHeaderBytes + i / 8] |= std::byte{1} << (i % 8);
-      }
+      const std::byte bit{static_cast<unsigned char>((static_cast<unsigned>(level) >> plane) & 1)};
+      planes_[plane * kBitCodeBytes + kHeaderBytes + i / 8] |= bit << (i % 8);
     }
   }
   sum_ = step_ * static_cast<float>(total);

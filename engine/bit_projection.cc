@@ -82,7 +82,8 @@ BitProjection fit_bit_projection(Space space, std::size_t dim, std::size_t count
                                            dim);
     std::byte* out = projection.directions.data() + i * stride;
     encode_int8(direction, norm_of(direction), Space::ip, out);
-    projection.centre[i] = code_dot(code.data(), out, dim, kernels());
+    const std::byte* const coded = out;
+    code_dots(code.data(), {&coded, 1}, dim, kernels(), &projection.centre[i]);
   }
   return projection;
 }

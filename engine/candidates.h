@@ -23,21 +23,24 @@ struct Candidate {
 };
 
 // Which rows a walk has met: a bit a row, few enough to stay in the nearest caches. A new walk
-// clears the words that the last one touched.
+// clears the words that the last one touched. Whether a row was met no one can predict, so nothing
+// here branches on it.
 class VisitedMarks {
  public:
   void begin(std::size_t row_count) {
-    for (const std::uint32_t word : touched_) words_[word] = 0;
-    touched_.clear();
+    for (std::size_t i = 0; i < met_count_; ++i) words_[met_[i] / 64] = 0;
+    met_count_ = 0;
     if (words_.size() * 64 < row_count) words_.resize((row_count + 63) / 64, 0);
   }
   bool first_visit(std::uint32_t slot) {
+    if (met_count_ == met_.size()) met_.resize(2 * met_.size() + 1024);
     std::uint64_t& word = words_[slot / 64];
-    const std::uint64_t bit = std::uint64_t{1} << (slot % 64);
-    if ((word & bit) != 0) return false;
-    if (word == 0) touched_.push_back(slot / 64);
-    word |= bit;
-    return true;
+    const std::uint64_t before = word;
+    const bool first = ((before >> (slot % 64)) & 1) == 0;
+    word = before | (std::uint64_t{1} << (slot % 64));
+    met_[met_count_] = slot;
+    met_count_ += first ? 1 : 0;
+    return first;
   }
   // Takes the mark back.
   void forget(std::uint32_t slot) noexcept {
@@ -46,7 +49,8 @@ class VisitedMarks {
 
  private:
   std::vector<std::uint64_t> words_;
-  std::vector<std::uint32_t> touched_;  // words with a bit set
+  std::vector<std::uint32_t> met_;  // the first met_count_: rows that were marked
+  std::size_t met_count_ = 0;
 };
 
 // The nearest `capacity` candidates offered, in ascending order, and which of them were taken out

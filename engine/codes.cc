@@ -2,6 +2,7 @@
 #include "engine/codes.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -12,6 +13,7 @@ namespace {
 constexpr float kMaxFloat = std::numeric_limits<float>::max();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 // Chroma adds this to each length before dividing, so a zero vector has distance 1 to everything.
+constexpr std::size_t kCodeBatch = 32;  // rows that the kernel gets at a time
 constexpr double kNormFloor = 1e-30;
 // Between these a product of two lengths, and the dot product it divides, keep full f32 precision.
 constexpr double kSafeScaleMin = 1e-24;
@@ -98,22 +100,41 @@ void encode_int8(std::span<const float> vector, float norm, Space space, std::by
   std::memcpy(out, &header, sizeof(header));
 }
 
-float code_dot(const std::byte* a, const std::byte* b, std::size_t dim,
-               const Kernels& kernels) noexcept {
-  const Int8CodeHeader header_a = header_of(a);
-  const Int8CodeHeader header_b = header_of(b);
-  const auto integer_dot =
-      static_cast<float>(kernels.dot_i8(components_of(a), components_of(b), header_b.sum, dim));
-  return header_a.scale * header_b.scale * integer_dot;
+void code_dots(const std::byte* query, std::span<const std::byte* const> rows, std::size_t dim,
+               const Kernels& kernels, float* out) noexcept {
+  const Int8CodeHeader header = header_of(query);
+  std::array<const std::int8_t*, kCodeBatch> components;
+  std::array<std::int32_t, kCodeBatch> dots;
+  while (!rows.empty()) {
+    const auto some = rows.first(std::min(rows.size(), kCodeBatch));
+    std::transform(some.begin(), some.end(), components.begin(), components_of);
+    kernels.dot_i8(components_of(query), header.sum, components.data(), some.size(), dim,
+                   dots.data());
+    for (std::size_t i = 0; i < some.size(); ++i) {
+      *out++ = header.scale * header_of(some[i]).scale * static_cast<float>(dots[i]);
+    }
+    rows = rows.subspan(some.size());
+  }
+}
+
+void code_distances(Space space, const std::byte* query, std::span<const std::byte* const> rows,
+                    std::size_t dim, const Kernels& kernels, float* out) noexcept {
+  code_dots(query, rows, dim, kernels, out);
+  const float squared_norm = header_of(query).squared_norm;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const float distance = space == Space::l2
+                               ? squared_norm + header_of(rows[i]).squared_norm - 2.0F * out[i]
+                               : 1.0F - out[i];
+    // Only from components near the f32 limit.
+    out[i] = std::isnan(distance) ? kInfinity : distance;
+  }
 }
 
 float code_distance(Space space, const std::byte* a, const std::byte* b, std::size_t dim,
                     const Kernels& kernels) noexcept {
-  const float dot = code_dot(a, b, dim, kernels);
-  const float distance = space == Space::l2
-                             ? header_of(a).squared_norm + header_of(b).squared_norm - 2.0F * dot
-                             : 1.0F - dot;
-  return std::isnan(distance) ? kInfinity : distance;  // only from components near the f32 limit
+  float distance = 0;
+  code_distances(space, a, {&b, 1}, dim, kernels, &distance);
+  return distance;
 }
 
 float exact_distance(Space space, const float* a, float a_norm, const float* b, float b_norm,

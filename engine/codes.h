@@ -25,10 +25,14 @@ float norm_of(std::span<const float> vector) noexcept;
 // coded. A zero vector gets scale 0.
 void encode_int8(std::span<const float> vector, float norm, Space space, std::byte* out) noexcept;
 
-// Dot product of two coded rows, as coded: of the unit vectors under cosine. May be NaN or
-// infinite.
-float code_dot(const std::byte* a, const std::byte* b, std::size_t dim,
-               const Kernels& kernels) noexcept;
+// Dot products of coded rows with a query coded alike: of the unit vectors under cosine. out:
+// rows.size() values, which may be NaN or infinite.
+void code_dots(const std::byte* query, std::span<const std::byte* const> rows, std::size_t dim,
+               const Kernels& kernels, float* out) noexcept;
+
+// Distances of the same, in the units of `space`; never NaN.
+void code_distances(Space space, const std::byte* query, std::span<const std::byte* const> rows,
+                    std::size_t dim, const Kernels& kernels, float* out) noexcept;
 
 // Distance between two coded rows, in the units of `space`; never NaN.
 float code_distance(Space space, const std::byte* a, const std::byte* b, std::size_t dim,

@@ -110,11 +110,15 @@ struct GatherAll {
   VisitedMarks& visited;
 
   void operator()(std::uint32_t slot, std::vector<std::uint32_t>& unvisited) const {
+    const std::size_t size = unvisited.size();
+    unvisited.resize(size + segment.links0_width());
+    std::uint32_t* end = unvisited.data() + size;
     each_neighbour(segment, slot, [&](std::uint32_t neighbour) {
-      if (!visited.first_visit(neighbour)) return;
-      distances.fetch(neighbour);
-      unvisited.push_back(neighbour);
+      distances.fetch(neighbour);  // at hand if it was visited
+      *end = neighbour;
+      end += visited.first_visit(neighbour) ? 1 : 0;
     });
+    unvisited.resize(static_cast<std::size_t>(end - unvisited.data()));
   }
 };
 

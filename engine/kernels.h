@@ -17,11 +17,11 @@ struct Kernels {
   std::string_view name;  // "avx512", "avx2", "plain"
   float (*dot_f32)(const float* a, const float* b, std::size_t n) noexcept;  // sum of a[i] * b[i]
   float (*squared_l2_f32)(const float* a, const float* b, std::size_t n) noexcept;
-  // Sum of a[i] * b[i], exact. sum_b: the sum of b[i], which the VNNI form needs (it multiplies
-  // unsigned by signed); the others ignore it. |a[i]|, |b[i]| <= 127 and n <= 16384, so nothing
-  // overflows.
-  std::int32_t (*dot_i8)(const std::int8_t* a, const std::int8_t* b, std::int32_t sum_b,
-                         std::size_t n) noexcept;
+  // out[i]: the sum of rows[i][j] * query[j], exact, for `count` rows. query_sum: the sum of
+  // query[j], which the VNNI form needs (it multiplies unsigned by signed); the others ignore it.
+  // Components are -127 .. 127 and n <= 16384, so nothing overflows.
+  void (*dot_i8)(const std::int8_t* query, std::int32_t query_sum, const std::int8_t* const* rows,
+                 std::size_t count, std::size_t n, std::int32_t* out) noexcept;
   // The dot products of the bits of `count` rows, row i the 64 bytes at rows + 64 * numbers[i],
   // with numbers of four bits in two's complement, given as planes [4][64], lowest first:
   // popcount(row & plane 0) + 2 * popcount(row & plane 1) + 4 * popcount(row & plane 2) - 8 *

@@ -26,8 +26,7 @@ std::int32_t total(__m256i sums) noexcept {
   return _mm_cvtsi128_si32(half);
 }
 
-std::int32_t dot_i8(const std::int8_t* a, const std::int8_t* b, std::int32_t /*sum_b*/,
-                    std::size_t n) noexcept {
+std::int32_t dot_i8_of(const std::int8_t* a, const std::int8_t* b, std::size_t n) noexcept {
   __m256i sum0 = _mm256_setzero_si256();
   __m256i sum1 = _mm256_setzero_si256();
   std::size_t i = 0;
@@ -42,6 +41,11 @@ std::int32_t dot_i8(const std::int8_t* a, const std::int8_t* b, std::int32_t /*s
   std::int32_t sum = total(_mm256_add_epi32(sum0, sum1));
   for (; i < n; ++i) sum += std::int32_t{a[i]} * std::int32_t{b[i]};
   return sum;
+}
+
+void dot_i8(const std::int8_t* query, std::int32_t /*query_sum*/, const std::int8_t* const* rows,
+            std::size_t count, std::size_t n, std::int32_t* out) noexcept {
+  for (std::size_t i = 0; i < count; ++i) out[i] = dot_i8_of(rows[i], query, n);
 }
 
 // Bits set in each byte, by a table of what half a byte has (Mula, Kurz & Lemire 2018).

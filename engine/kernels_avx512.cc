@@ -12,35 +12,61 @@ namespace {
 
 using Arch = xsimd::avx512bw;
 
-// dpbusd multiplies unsigned by signed bytes. a xor 0x80 is a + 128 as an unsigned byte, so the sum
-// comes out too large by 128 * sum(b), which dot_i8 takes off at the end.
-__m512i multiply_add(__m512i sums, __m512i a, __m512i b) noexcept {
-  return _mm512_dpbusd_epi32(sums, _mm512_xor_si512(a, _mm512_set1_epi8(-128)), b);
+// The sums of the lanes of four registers.
+__m128i totals(__m512i a, __m512i b, __m512i c, __m512i d) noexcept {
+  const auto half = [](__m512i x) {
+    return _mm256_add_epi32(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64(x, 1));
+  };
+  const __m256i quarters =
+      _mm256_hadd_epi32(_mm256_hadd_epi32(half(a), half(b)), _mm256_hadd_epi32(half(c), half(d)));
+  return _mm_add_epi32(_mm256_castsi256_si128(quarters), _mm256_extracti128_si256(quarters, 1));
 }
 
-std::int32_t dot_i8(const std::int8_t* a, const std::int8_t* b, std::int32_t sum_b,
-                    std::size_t n) noexcept {
-  __m512i sum0 = _mm512_setzero_si512();
-  __m512i sum1 = _mm512_setzero_si512();
+// dpbusd multiplies unsigned by signed bytes. x xor 0x80 is x + 128 as an unsigned byte, so a sum
+// comes out too large by 128 * query_sum. Bytes that a mask leaves out are not read, and are 0 in
+// the query, so they add nothing.
+template <std::size_t kRows>
+void multiply_add(const std::int8_t* query, const std::int8_t* const* rows, std::size_t n,
+                  __m512i (&sums)[kRows]) noexcept {
+  const __m512i sign = _mm512_set1_epi8(-128);
+  for (__m512i& sum : sums) sum = _mm512_setzero_si512();
+  std::size_t j = 0;
+  for (; j + 64 <= n; j += 64) {
+    const __m512i components = _mm512_loadu_si512(query + j);
+    for (std::size_t i = 0; i < kRows; ++i) {
+      const __m512i bytes = _mm512_xor_si512(_mm512_loadu_si512(rows[i] + j), sign);
+      sums[i] = _mm512_dpbusd_epi32(sums[i], bytes, components);
+    }
+  }
+  if (j == n) return;
+  const __mmask64 mask = (std::uint64_t{1} << (n - j)) - 1;
+  const __m512i components = _mm512_maskz_loadu_epi8(mask, query + j);
+  for (std::size_t i = 0; i < kRows; ++i) {
+    const __m512i bytes = _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, rows[i] + j), sign);
+    sums[i] = _mm512_dpbusd_epi32(sums[i], bytes, components);
+  }
+}
+
+// Four rows at a time, so that their memory is waited for together and adding up the lanes, which
+// is the longest part for a single row, is shared.
+void dot_i8(const std::int8_t* query, std::int32_t query_sum, const std::int8_t* const* rows,
+            std::size_t count, std::size_t n, std::int32_t* out) noexcept {
+  // Unsigned, because query_sum may come from a damaged file: then the result is wrong but defined.
+  const std::uint32_t excess = 128U * static_cast<std::uint32_t>(query_sum);
   std::size_t i = 0;
-  for (; i + 128 <= n; i += 128) {
-    sum0 = multiply_add(sum0, _mm512_loadu_si512(a + i), _mm512_loadu_si512(b + i));
-    sum1 = multiply_add(sum1, _mm512_loadu_si512(a + i + 64), _mm512_loadu_si512(b + i + 64));
+  for (; i + 4 <= count; i += 4) {
+    __m512i sums[4];
+    multiply_add(query, rows + i, n, sums);
+    const __m128i dots = totals(sums[0], sums[1], sums[2], sums[3]);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i),
+                     _mm_sub_epi32(dots, _mm_set1_epi32(static_cast<std::int32_t>(excess))));
   }
-  if (i + 64 <= n) {
-    sum0 = multiply_add(sum0, _mm512_loadu_si512(a + i), _mm512_loadu_si512(b + i));
-    i += 64;
+  for (; i < count; ++i) {
+    __m512i sums[1];
+    multiply_add(query, rows + i, n, sums);
+    const auto sum = static_cast<std::uint32_t>(_mm512_reduce_add_epi32(sums[0]));
+    out[i] = static_cast<std::int32_t>(sum - excess);
   }
-  if (i < n) {
-    // Bytes that the mask leaves out are not read, and are 0 in b, so they add nothing.
-    const __mmask64 mask = (std::uint64_t{1} << (n - i)) - 1;
-    sum1 = multiply_add(sum1, _mm512_maskz_loadu_epi8(mask, a + i),
-                        _mm512_maskz_loadu_epi8(mask, b + i));
-  }
-  // Unsigned, because sum_b may come from a damaged file: then the result is wrong but defined.
-  const auto sum =
-      static_cast<std::uint32_t>(_mm512_reduce_add_epi32(_mm512_add_epi32(sum0, sum1)));
-  return static_cast<std::int32_t>(sum - 128U * static_cast<std::uint32_t>(sum_b));
 }
 
 // Four rows at a time: a dot product fits into 16 bits, so the sums of four share the lanes of one

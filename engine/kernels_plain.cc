@@ -42,11 +42,14 @@ float squared_l2_f32(const float* a, const float* b, std::size_t n) noexcept {
   return total(sums);
 }
 
-std::int32_t dot_i8(const std::int8_t* a, const std::int8_t* b, std::int32_t /*sum_b*/,
-                    std::size_t n) noexcept {
-  std::int32_t sum = 0;
-  for (std::size_t i = 0; i < n; ++i) sum += std::int32_t{a[i]} * std::int32_t{b[i]};
-  return sum;
+void dot_i8(const std::int8_t* query, std::int32_t /*query_sum*/, const std::int8_t* const* rows,
+            std::size_t count, std::size_t n, std::int32_t* out) noexcept {
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::int8_t* const row = rows[i];
+    std::int32_t sum = 0;
+    for (std::size_t j = 0; j < n; ++j) sum += std::int32_t{row[j]} * std::int32_t{query[j]};
+    out[i] = sum;
+  }
 }
 
 std::int32_t dot_bits_of(const std::byte* row, const std::byte* planes) noexcept {

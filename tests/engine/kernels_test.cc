@@ -46,6 +46,13 @@ std::int32_t sum_of(const std::int8_t* values, std::size_t n) {
   return std::accumulate(values, values + n, std::int32_t{0});
 }
 
+std::int32_t dot_i8(const Kernels& set, const std::int8_t* query, const std::int8_t* row,
+                    std::size_t n) {
+  std::int32_t dot = 0;
+  set.dot_i8(query, sum_of(query, n), &row, 1, n, &dot);
+  return dot;
+}
+
 // A sum of n rounded terms, in whatever order, is off by at most n epsilon times the sum of their
 // magnitudes (Higham 2002, section 3.1); two more for the rounding of each term.
 double tolerance(std::size_t n, double magnitudes) {
@@ -87,7 +94,7 @@ TEST_P(KernelsTest, IntegerDotIsExact) {
       const std::int8_t* a = values_a.data() + offset;
       const std::int8_t* b = values_b.data() + 67 - offset;
       const std::int32_t dot = std::inner_product(a, a + n, b, std::int32_t{0});
-      ASSERT_EQ(set.dot_i8(a, b, sum_of(b, n), n), dot) << n << '+' << offset;
+      ASSERT_EQ(dot_i8(set, a, b, n), dot) << n << '+' << offset;
     }
   }
 }
@@ -98,8 +105,28 @@ TEST_P(KernelsTest, IntegerDotHoldsTheExtremes) {
     for (const int y : {-127, 127}) {
       const std::vector<std::int8_t> a(16384, static_cast<std::int8_t>(x));
       const std::vector<std::int8_t> b(16384, static_cast<std::int8_t>(y));
-      EXPECT_EQ(set.dot_i8(a.data(), b.data(), 16384 * y, a.size()), 16384 * x * y);
+      EXPECT_EQ(dot_i8(set, a.data(), b.data(), a.size()), 16384 * x * y);
     }
+  }
+}
+
+// Every count of rows, which a kernel may take some at a time.
+TEST_P(KernelsTest, IntegerDotsOfManyRows) {
+  const std::size_t n = 200;
+  const auto query = random_bytes(n, 11);
+  std::vector<std::vector<std::int8_t>> rows;
+  std::vector<const std::int8_t*> places;
+  std::vector<std::int32_t> expected;
+  for (std::size_t count = 0; count < 20; ++count) {
+    std::vector<std::int32_t> dots(count + 1, -1);
+    GetParam()->dot_i8(query.data(), sum_of(query.data(), n), places.data(), count, n, dots.data());
+    EXPECT_EQ(dots.back(), -1) << count;  // nothing is written behind
+    dots.pop_back();
+    EXPECT_EQ(dots, expected);
+    rows.push_back(random_bytes(n, 100 + count));
+    places.push_back(rows.back().data());
+    expected.push_back(
+        std::inner_product(query.begin(), query.end(), rows.back().begin(), std::int32_t{0}));
   }
 }
 
@@ -184,8 +211,7 @@ TEST_P(KernelsTest, NothingOutsideTheVectorsIsRead) {
       const auto bytes_b = random_bytes(n, 6);
       const std::int8_t* a = memory_a.place(bytes_a, at_end);
       const std::int8_t* b = memory_b.place(bytes_b, at_end);
-      EXPECT_EQ(set.dot_i8(a, b, sum_of(b, n), n),
-                kPlainKernels.dot_i8(bytes_a.data(), bytes_b.data(), 0, n));
+      EXPECT_EQ(dot_i8(set, a, b, n), dot_i8(kPlainKernels, bytes_a.data(), bytes_b.data(), n));
       const float* x = memory_a.place(random_floats(n, 7), at_end);
       const float* y = memory_b.place(random_floats(n, 8), at_end);
       EXPECT_TRUE(std::isfinite(set.dot_f32(x, y, n)));
