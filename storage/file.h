@@ -21,7 +21,8 @@ namespace vkb {
 class MappedFile {
  public:
   // How a range is going to be read; a hint to the kernel.
-  enum class Access { normal, random, sequential, will_need, dont_need };
+  // sparse: random, and so little of it that a touch should not map a huge page.
+  enum class Access { normal, random, sparse, sequential, will_need, dont_need };
 
   virtual ~MappedFile() = default;
   virtual std::span<const std::byte> bytes() const noexcept = 0;

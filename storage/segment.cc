@@ -162,9 +162,10 @@ void Segment::advise_sections() const noexcept {
   // them with some disks.
   for (const SectionKind kind :
        {SectionKind::links0, SectionKind::upper_links, SectionKind::codes_int8,
-        SectionKind::codes_1bit, SectionKind::vectors, SectionKind::norms, SectionKind::row_ids}) {
+        SectionKind::codes_1bit, SectionKind::norms, SectionKind::row_ids}) {
     advise(kind, MappedFile::Access::random);
   }
+  advise(SectionKind::vectors, MappedFile::Access::sparse);
   // What every walk reads.
   for (const SectionKind kind :
        {SectionKind::bit_directions, SectionKind::bit_centre, SectionKind::upper_slots}) {
