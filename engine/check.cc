@@ -156,6 +156,7 @@ class Checker {
     const auto sorted_ids = segment.sorted_row_ids();
     const auto sorted_slots = segment.sorted_slots();
     std::vector<std::byte> code(code_bytes(segment.dim()));
+    std::vector<std::byte> int4(int4_code_bytes(segment.dim()));
     std::array<std::byte, kBitCodeBytes> bits{};
     const BitProjector projector(segment.bit_directions(), segment.bit_centre(), segment.dim());
     const auto space = static_cast<Space>(segment.header().space);
@@ -171,12 +172,15 @@ class Checker {
       const std::span<const float> vector(segment.vector(i), segment.dim());
       const float norm = norm_of(vector);
       encode_int8(vector, norm, space, code.data());
+      encode_int4(code.data(), segment.dim(), int4.data());
       if (segment.has_bit_codes()) projector.encode(space, code.data(), bits.data());
-      wrong_codes +=
-          norm != segment.norm(i) ||
-          (segment.has_codes() && std::memcmp(code.data(), segment.code(i), code.size()) != 0) ||
-          (segment.has_bit_codes() &&
-           std::memcmp(bits.data(), segment.bit_code(i), bits.size()) != 0);
+      wrong_codes += norm != segment.norm(i) ||
+                     (segment.has_int8_codes() &&
+                      std::memcmp(code.data(), segment.code(i), code.size()) != 0) ||
+                     (segment.has_int4_codes() &&
+                      std::memcmp(int4.data(), segment.int4_code(i), int4.size()) != 0) ||
+                     (segment.has_bit_codes() &&
+                      std::memcmp(bits.data(), segment.bit_code(i), bits.size()) != 0);
     }
     count(object, "rows out of order in sorted_row_ids", wrong_order);
     count(object, "links that lead nowhere", wrong_links + wrong_upper_links(segment));

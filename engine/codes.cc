@@ -75,6 +75,12 @@ const std::int8_t* components_of(const std::byte* code) noexcept {
   return reinterpret_cast<const std::int8_t*>(code + sizeof(Int8CodeHeader));
 }
 
+float distance_of(Space space, float dot, float squared_norm_a, float squared_norm_b) noexcept {
+  const float distance =
+      space == Space::l2 ? squared_norm_a + squared_norm_b - 2.0F * dot : 1.0F - dot;
+  return std::isnan(distance) ? kInfinity : distance;  // only from components near the f32 limit
+}
+
 }  // namespace
 
 float norm_of(std::span<const float> vector) noexcept {
@@ -122,11 +128,7 @@ void code_distances(Space space, const std::byte* query, std::span<const std::by
   code_dots(query, rows, dim, kernels, out);
   const float squared_norm = header_of(query).squared_norm;
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    const float distance = space == Space::l2
-                               ? squared_norm + header_of(rows[i]).squared_norm - 2.0F * out[i]
-                               : 1.0F - out[i];
-    // Only from components near the f32 limit.
-    out[i] = std::isnan(distance) ? kInfinity : distance;
+    out[i] = distance_of(space, out[i], squared_norm, header_of(rows[i]).squared_norm);
   }
 }
 
@@ -135,6 +137,47 @@ float code_distance(Space space, const std::byte* a, const std::byte* b, std::si
   float distance = 0;
   code_distances(space, a, {&b, 1}, dim, kernels, &distance);
   return distance;
+}
+
+void encode_int4(const std::byte* code, std::size_t dim, std::byte* out) noexcept {
+  const Int8CodeHeader header = header_of(code);
+  const std::int8_t* const components = components_of(code);
+  std::fill_n(out, int4_code_bytes(dim), std::byte{0});
+  std::int32_t squared = 0;     // of the int8 code
+  std::int32_t with_short = 0;  // its dot product with the four-bit code
+  for (std::size_t i = 0; i < dim; ++i) {
+    const int x = components[i];
+    const int level = (x * 7 + (x >= 0 ? 63 : -63)) / 127;
+    squared += x * x;
+    with_short += x * level;
+    const std::size_t at = i % (2 * kInt4BlockBytes);
+    std::byte& byte = out[i / (2 * kInt4BlockBytes) * kInt4BlockBytes + at % kInt4BlockBytes];
+    byte |= static_cast<std::byte>(level + 8) << (at < kInt4BlockBytes ? 0 : 4);
+  }
+  Int4CodeFactors factors{};
+  factors.squared_norm = header.squared_norm;
+  if (with_short > 0) {
+    factors.factor = header.scale * (static_cast<float>(squared) / static_cast<float>(with_short));
+  }
+  std::memcpy(out + int4_blocks(dim) * kInt4BlockBytes, &factors, sizeof(factors));
+}
+
+void int4_distances(Space space, const std::byte* query, std::span<const std::byte* const> rows,
+                    std::size_t dim, const Kernels& kernels, float* out) noexcept {
+  const Int8CodeHeader header = header_of(query);
+  const std::size_t blocks = int4_blocks(dim);
+  std::array<std::int32_t, kCodeBatch> dots;
+  while (!rows.empty()) {
+    const auto some = rows.first(std::min(rows.size(), kCodeBatch));
+    kernels.dot_i4(components_of(query), header.sum, some.data(), some.size(), blocks, dots.data());
+    for (std::size_t i = 0; i < some.size(); ++i) {
+      Int4CodeFactors factors;
+      std::memcpy(&factors, some[i] + blocks * kInt4BlockBytes, sizeof(factors));
+      const float dot = header.scale * factors.factor * static_cast<float>(dots[i]);
+      *out++ = distance_of(space, dot, header.squared_norm, factors.squared_norm);
+    }
+    rows = rows.subspan(some.size());
+  }
 }
 
 float exact_distance(Space space, const float* a, float a_norm, const float* b, float b_norm,

@@ -2,8 +2,9 @@
 //
 // Compact codes: one signed byte a component with one scale a row (scalar quantization as in Qdrant
 // and faiss SQ8, symmetric, scale chosen per vector as in LVQ, Aguerrebere et al. 2023). Graphs are
-// built and walked over them; the final order of an answer always comes from the f32 vectors. A
-// code row is an Int8CodeHeader followed by dim bytes (storage/segment_format.h).
+// built over them; large ones are walked by one-bit codes (engine/bit_codes.h) and what was found
+// is ranked by four-bit codes, small ones are walked by these. The final order of an answer always
+// comes from the f32 vectors. The layouts are in storage/segment_format.h.
 #pragma once
 
 #include <cstddef>
@@ -37,6 +38,20 @@ void code_distances(Space space, const std::byte* query, std::span<const std::by
 // Distance between two coded rows, in the units of `space`; never NaN.
 float code_distance(Space space, const std::byte* a, const std::byte* b, std::size_t dim,
                     const Kernels& kernels) noexcept;
+
+// Four-bit codes, cut from int8 codes: half the memory for ranking what a walk found, with one more
+// factor a row that makes of them an unbiased estimate (as extended RaBitQ does, Gao et al. 2025).
+// Whether rows of `dim` components get them: with fewer the int8 codes are short enough, and four
+// bits tell too little.
+constexpr bool has_int4_codes(std::size_t dim) noexcept { return dim >= 384; }
+
+// Writes int4_code_bytes(dim) bytes: the four-bit code of the row with the int8 code `code`.
+void encode_int4(const std::byte* code, std::size_t dim, std::byte* out) noexcept;
+
+// Distances, in the units of `space`, of rows with four-bit codes to a query with an int8 code that
+// zeros follow up to a multiple of 128 components; never NaN.
+void int4_distances(Space space, const std::byte* query, std::span<const std::byte* const> rows,
+                    std::size_t dim, const Kernels& kernels, float* out) noexcept;
 
 // Exact distance by Chroma's formulas in f32; a_norm and b_norm are norm_of() each, used by cosine
 // only. Where f32 would overflow or underflow, computed again in double, so that finite vectors

@@ -46,7 +46,7 @@ Merger::~Merger() = default;
 void Merger::add(const SegmentView& view, bool reuse_codes) {
   // Damage in what nothing can rebuild must not get a new, matching checksum (R9).
   const Segment& segment = *view.segment;
-  bool coded = reuse_codes && segment.has_codes();
+  bool coded = reuse_codes && segment.has_int8_codes();
   for (const SectionEntry& section : segment.sections()) {
     const auto kind = static_cast<SectionKind>(section.kind);
     const bool is_code = kind == SectionKind::codes_int8 || kind == SectionKind::norms;

@@ -78,7 +78,7 @@ std::uint32_t descend(const Segment& segment, const Distances& distances, Scratc
   for (std::uint32_t level = header.max_level; level > 0; --level) {
     do {
       gather_upper(segment, distances, level, position, scratch);
-      reads.ask(Distances::kSection, scratch.slots);
+      reads.ask(distances.section(), scratch.slots);
     } while (compare());
   }
   return nearest;
@@ -177,7 +177,7 @@ void expand(const Segment& segment, const Distances& distances, Scratch& scratch
       pool.take();
       gather(*slot, scratch.next_slots);
       if (reads.is_cold()) {
-        reads.ask(Distances::kSection, scratch.next_slots);
+        reads.ask(distances.section(), scratch.next_slots);
         pool.coming_slots(kListsAhead, scratch.coming);
         reads.ask(SectionKind::links0, scratch.coming);
       }
@@ -237,14 +237,14 @@ void walk(const Segment& segment, const Distances& distances, Scratch& scratch, 
 std::vector<Neighbour> search_graph(const Segment& segment, const PreparedQuery& query,
                                     std::uint32_t k, std::uint32_t ef,
                                     const RowSelection& selection, SearchCounts* counts) {
-  assert(segment.has_graph() && segment.has_codes() && query.dim() == segment.dim());
+  assert(segment.has_graph() && has_codes(segment) && query.dim() == segment.dim());
   if (k == 0 || segment.row_count() == 0) return {};
   SearchCounts unasked;
   SearchCounts& met = counts != nullptr ? *counts : unasked;
   const RowDistances distances(segment, query, met);
   Scratch& scratch = thread_scratch();
   const std::size_t width = std::min(std::max(ef, k), segment.row_count());
-  const std::size_t most = segment.dim() < kCodesMinDim ? width : graph_rerank(k);
+  const std::size_t most = std::min(distances.rerank(k), width);
   if (segment.has_bit_codes()) {
     const std::size_t wider =
         std::min<std::size_t>(width + width / kBitWalkExtra, segment.row_count());

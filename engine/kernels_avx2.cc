@@ -48,6 +48,32 @@ void dot_i8(const std::int8_t* query, std::int32_t /*query_sum*/, const std::int
   for (std::size_t i = 0; i < count; ++i) out[i] = dot_i8_of(rows[i], query, n);
 }
 
+void dot_i4(const std::int8_t* query, std::int32_t query_sum, const std::byte* const* rows,
+            std::size_t count, std::size_t blocks, std::int32_t* out) noexcept {
+  const __m256i low_half = _mm256_set1_epi8(0x0F);
+  const __m256i ones = _mm256_set1_epi16(1);
+  const auto load = [](const void* at) {
+    return _mm256_loadu_si256(static_cast<const __m256i*>(at));
+  };
+  for (std::size_t i = 0; i < count; ++i) {
+    __m256i sums = _mm256_setzero_si256();
+    for (std::size_t j = 0; j < 64 * blocks; j += 32) {
+      const __m256i codes = load(rows[i] + j);
+      // Components that the lower halves of these bytes have; 64 on, those of the upper ones.
+      const std::int8_t* const low = query + 2 * (j / 64 * 64) + j % 64;
+      const __m256i high_codes = _mm256_and_si256(_mm256_srli_epi16(codes, 4), low_half);
+      // Four products of at most 15 * 127 fit into 16 bits.
+      const __m256i products =
+          _mm256_add_epi16(_mm256_maddubs_epi16(_mm256_and_si256(codes, low_half), load(low)),
+                           _mm256_maddubs_epi16(high_codes, load(low + 64)));
+      sums = _mm256_add_epi32(sums, _mm256_madd_epi16(products, ones));
+    }
+    // Unsigned, because query_sum may come from a damaged file.
+    const auto sum = static_cast<std::uint32_t>(total(sums));
+    out[i] = static_cast<std::int32_t>(sum - 8 * static_cast<std::uint32_t>(query_sum));
+  }
+}
+
 // Bits set in each byte, by a table of what half a byte has (Mula, Kurz & Lemire 2018).
 __m256i count_bits(__m256i bytes) noexcept {
   const __m256i table =
@@ -91,7 +117,7 @@ void dot_bits(const std::byte* rows, const std::uint32_t* numbers, std::size_t c
 
 }  // namespace
 
-constinit const Kernels kAvx2Kernels = {"avx2", dot_f32_xsimd<Arch>, squared_l2_f32_xsimd<Arch>,
-                                        dot_i8, dot_bits};
+constinit const Kernels kAvx2Kernels = {
+    "avx2", dot_f32_xsimd<Arch>, squared_l2_f32_xsimd<Arch>, dot_i8, dot_i4, dot_bits};
 
 }  // namespace vkb

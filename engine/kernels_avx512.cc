@@ -69,6 +69,42 @@ void dot_i8(const std::int8_t* query, std::int32_t query_sum, const std::int8_t*
   }
 }
 
+template <std::size_t kRows>
+void multiply_add_int4(const std::int8_t* query, const std::byte* const* rows, std::size_t blocks,
+                       __m512i (&sums)[kRows]) noexcept {
+  const __m512i low_half = _mm512_set1_epi8(0x0F);
+  for (__m512i& sum : sums) sum = _mm512_setzero_si512();
+  for (std::size_t block = 0; block < blocks; ++block) {
+    const __m512i low = _mm512_loadu_si512(query + 128 * block);
+    const __m512i high = _mm512_loadu_si512(query + 128 * block + 64);
+    for (std::size_t i = 0; i < kRows; ++i) {
+      const __m512i codes = _mm512_loadu_si512(rows[i] + 64 * block);
+      sums[i] = _mm512_dpbusd_epi32(sums[i], _mm512_and_si512(codes, low_half), low);
+      const __m512i upper = _mm512_and_si512(_mm512_srli_epi16(codes, 4), low_half);
+      sums[i] = _mm512_dpbusd_epi32(sums[i], upper, high);
+    }
+  }
+}
+
+void dot_i4(const std::int8_t* query, std::int32_t query_sum, const std::byte* const* rows,
+            std::size_t count, std::size_t blocks, std::int32_t* out) noexcept {
+  const std::uint32_t excess = 8U * static_cast<std::uint32_t>(query_sum);  // unsigned: as above
+  std::size_t i = 0;
+  for (; i + 4 <= count; i += 4) {
+    __m512i sums[4];
+    multiply_add_int4(query, rows + i, blocks, sums);
+    const __m128i dots = totals(sums[0], sums[1], sums[2], sums[3]);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i),
+                     _mm_sub_epi32(dots, _mm_set1_epi32(static_cast<std::int32_t>(excess))));
+  }
+  for (; i < count; ++i) {
+    __m512i sums[1];
+    multiply_add_int4(query, rows + i, blocks, sums);
+    const auto sum = static_cast<std::uint32_t>(_mm512_reduce_add_epi32(sums[0]));
+    out[i] = static_cast<std::int32_t>(sum - excess);
+  }
+}
+
 // Four rows at a time: a dot product fits into 16 bits, so the sums of four share the lanes of one
 // register, and adding up the lanes, which is the longest part for a single row, is done once.
 void dot_bits(const std::byte* rows, const std::uint32_t* numbers, std::size_t count,
@@ -103,7 +139,7 @@ void dot_bits(const std::byte* rows, const std::uint32_t* numbers, std::size_t c
 
 }  // namespace
 
-constinit const Kernels kAvx512Kernels = {"avx512", dot_f32_xsimd<Arch>, squared_l2_f32_xsimd<Arch>,
-                                          dot_i8, dot_bits};
+constinit const Kernels kAvx512Kernels = {
+    "avx512", dot_f32_xsimd<Arch>, squared_l2_f32_xsimd<Arch>, dot_i8, dot_i4, dot_bits};
 
 }  // namespace vkb

@@ -26,7 +26,7 @@ std::vector<Neighbour> search_segment(const SegmentView& view, const PreparedQue
     selection.accepted = &accepted->accepted;
     few = accepted->count * kExactShare <= segment.row_count();
   }
-  if (options.exact || few || !segment.has_graph()) {
+  if (options.exact || few || !segment.has_graph() || !has_codes(segment)) {
     plan = options.exact ? "exact" : "flat";
     return search_flat(segment, query, options.k, options.exact, selection, counts);
   }

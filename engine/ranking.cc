@@ -10,7 +10,7 @@ Scratch& thread_scratch() {
 
 void narrow(const RowDistances& distances, Scratch& scratch, std::size_t count,
             const ReadAhead& reads) {
-  reads.ask(SectionKind::codes_int8, scratch.slots);
+  reads.ask(distances.section(), scratch.slots);
   std::vector<Candidate>& ranked = scratch.ranked;
   ranked.clear();
   distances.each(scratch.slots, [&](std::uint32_t slot, float distance) {

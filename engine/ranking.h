@@ -28,35 +28,42 @@ inline float ordered(float distance) noexcept {
   return std::isnan(distance) ? std::numeric_limits<float>::infinity() : distance;
 }
 
-// The distances of a query to rows of one segment, by int8 codes and by f32 vectors.
+// The distances of a query to rows of one segment: by four-bit codes where it has them, else by
+// int8 codes; and by f32 vectors.
 class RowDistances {
  public:
-  static constexpr SectionKind kSection = SectionKind::codes_int8;
   RowDistances(const Segment& segment, const PreparedQuery& query, SearchCounts& counts) noexcept
       : segment_(segment), query_(query), kernels_(kernels()), counts_(counts) {}
 
-  float at(std::uint32_t slot) const noexcept {
-    return code_distance(query_.space(), query_.code(), segment_.code(slot), segment_.dim(),
-                         kernels_);
+  // Where each() reads.
+  SectionKind section() const noexcept {
+    return segment_.has_int4_codes() ? SectionKind::codes_int4 : SectionKind::codes_int8;
   }
-  float exact(std::uint32_t slot) const noexcept {
-    return ordered(exact_distance(query_.space(), query_.vector(), query_.norm(),
-                                  segment_.vector(slot), segment_.norm(slot), segment_.dim(),
-                                  kernels_));
+  // How many of the nearest by codes must be compared by f32 to have the k nearest.
+  std::size_t rerank(std::size_t k) const noexcept {
+    if (segment_.dim() < kCodesMinDim) return std::numeric_limits<std::size_t>::max();
+    return segment_.has_int4_codes() ? graph_rerank_int4(k) : graph_rerank(k);
   }
 
-  // A row is a dozen cache lines: each() asks for them, not too many at once.
+  // A row is some cache lines: each() asks for them, not too many at once.
   void fetch(std::uint32_t /*slot*/) const noexcept {}
-  // use(slot, distance) for each slot in turn.
+  // use(slot, distance by codes) for each slot in turn.
   template <typename Use>
   void each(std::span<const std::uint32_t> slots, const Use& use) const {
-    const std::size_t bytes = code_bytes(segment_.dim());
     counts_.ranked += slots.size();
-    ahead(
-        slots, kCodePrefetchAhead,
-        [&](std::uint32_t slot) { prefetch(segment_.code(slot), bytes); },
-        [&](std::uint32_t slot) { use(slot, at(slot)); });
+    const auto batch = [&](std::size_t begin) {
+      begin = std::min(begin, slots.size());
+      return slots.subspan(begin, std::min(kRankBatch, slots.size() - begin));
+    };
+    fetch_codes(batch(0));
+    for (std::size_t begin = 0; begin < slots.size(); begin += kRankBatch) {
+      fetch_codes(batch(begin + kRankBatch));
+      std::array<float, kRankBatch> found;
+      by_codes(batch(begin), found.data());
+      for (std::size_t i = 0; i < batch(begin).size(); ++i) use(slots[begin + i], found[i]);
+    }
   }
+  // The same with exact distances.
   template <typename Use>
   void exact(std::span<const std::uint32_t> slots, const Use& use) const {
     const std::size_t bytes = segment_.dim() * sizeof(float);
@@ -68,6 +75,30 @@ class RowDistances {
   }
 
  private:
+  float exact(std::uint32_t slot) const noexcept {
+    return ordered(exact_distance(query_.space(), query_.vector(), query_.norm(),
+                                  segment_.vector(slot), segment_.norm(slot), segment_.dim(),
+                                  kernels_));
+  }
+  void fetch_codes(std::span<const std::uint32_t> slots) const noexcept {
+    const bool int4 = segment_.has_int4_codes();
+    const std::size_t bytes = int4 ? int4_code_bytes(segment_.dim()) : code_bytes(segment_.dim());
+    for (const std::uint32_t slot : slots) {
+      prefetch(int4 ? segment_.int4_code(slot) : segment_.code(slot), bytes);
+    }
+  }
+  // At most kRankBatch.
+  void by_codes(std::span<const std::uint32_t> slots, float* out) const noexcept {
+    const bool int4 = segment_.has_int4_codes();
+    std::array<const std::byte*, kRankBatch> codes;
+    for (std::size_t i = 0; i < slots.size(); ++i) {
+      codes[i] = int4 ? segment_.int4_code(slots[i]) : segment_.code(slots[i]);
+    }
+    const auto distances = int4 ? int4_distances : code_distances;
+    distances(query_.space(), query_.code(), {codes.data(), slots.size()}, segment_.dim(), kernels_,
+              out);
+  }
+
   const Segment& segment_;
   const PreparedQuery& query_;
   const Kernels& kernels_;
@@ -77,12 +108,12 @@ class RowDistances {
 // The same by one-bit codes: estimates that order rows as distances would, more or less.
 class RowEstimates {
  public:
-  static constexpr SectionKind kSection = SectionKind::codes_1bit;
   RowEstimates(const Segment& segment, const PreparedQuery& query, BitQuery& bits,
                SearchCounts& counts) noexcept
       : segment_(segment), bits_(bits), kernels_(kernels()), counts_(counts) {
     bits_.prepare({segment.bit_directions(), segment.bit_centre(), segment.dim()}, query.code());
   }
+  SectionKind section() const noexcept { return SectionKind::codes_1bit; }
   void fetch(std::uint32_t slot) const noexcept { __builtin_prefetch(segment_.bit_code(slot)); }
   // For rows that were fetched some time ago.
   template <typename Use>
@@ -120,7 +151,7 @@ struct Scratch {
 // This thread's.
 Scratch& thread_scratch();
 
-// Leaves in scratch.slots the `count` nearest of them, by int8 codes.
+// Leaves in scratch.slots the `count` nearest of them, by codes.
 void narrow(const RowDistances& distances, Scratch& scratch, std::size_t count,
             const ReadAhead& reads);
 

@@ -61,7 +61,7 @@ template <typename Distances>
 void take_nearest(const Segment& segment, const Distances& distances, const RowSelection& selection,
                   std::size_t count, const ReadAhead& reads, std::vector<std::uint32_t>& slots) {
   Smallest<Candidate> nearest(std::min<std::size_t>(count, segment.row_count()));
-  for_each_selected(segment, selection, Distances::kSection, reads,
+  for_each_selected(segment, selection, distances.section(), reads,
                     [&](std::span<const std::uint32_t> batch) {
                       for (const std::uint32_t slot : batch) distances.fetch(slot);
                       distances.each(batch, [&](std::uint32_t slot, float distance) {
@@ -87,7 +87,7 @@ PreparedQuery::PreparedQuery(std::span<const float> vector, Space space)
     : space_(space),
       vector_(vector.begin(), vector.end()),
       norm_(norm_of(vector)),
-      code_(code_bytes(vector.size())) {
+      code_(code_bytes(2 * kInt4BlockBytes * int4_blocks(vector.size()))) {
   encode_int8(vector_, norm_, space_, code_.data());
 }
 
@@ -100,7 +100,7 @@ std::vector<Neighbour> search_flat(const Segment& segment, const PreparedQuery& 
   SearchCounts& met = counts != nullptr ? *counts : unasked;
   const RowDistances distances(segment, query, met);
   const ReadAhead reads(segment, ReadAhead::Part::ranking);
-  if (exact || !segment.has_codes() || segment.dim() < kCodesMinDim) {
+  if (exact || !has_codes(segment) || segment.dim() < kCodesMinDim) {
     Smallest<Neighbour> nearest(std::min(k, segment.row_count()));
     for_each_selected(segment, selection, SectionKind::vectors, reads,
                       [&](std::span<const std::uint32_t> slots) {

@@ -49,6 +49,7 @@ class PreparedQuery {
   std::size_t dim() const noexcept { return vector_.size(); }
   const float* vector() const noexcept { return vector_.data(); }
   float norm() const noexcept { return norm_; }
+  // Its int8 code, and zeros up to a multiple of 128 components.
   const std::byte* code() const noexcept { return code_.data(); }
 
  private:
@@ -75,6 +76,11 @@ struct SearchCounts {
   std::uint64_t compared = 0;   // vectors
 };
 
+// Whether a segment can be searched by codes: those that tell near rows apart.
+inline bool has_codes(const Segment& segment) noexcept {
+  return segment.has_int8_codes() || segment.has_int4_codes();
+}
+
 // Both searches: `query` has the segment's dim and space. Equal distances are ordered by row_id,
 // NaN (only from a query that has it) counts as infinitely far. Thread safety: any number of
 // threads; each keeps a little memory of its own, a bit a row of the largest segment it walked.
@@ -84,7 +90,7 @@ struct SearchCounts {
 // codes with a beam of max(ef, k), the best re-ranked with f32. Ascending, exact distances. Rows
 // that are not selected are only bridges to their neighbours (ACORN-1, Patel et al. 2024), which
 // loses rows when fewer than one in kExactShare are selected. Throws corruption when a link leads
-// outside (R8). segment.has_graph() and has_codes() must hold.
+// outside (R8). segment.has_graph() and has_codes(segment) must hold.
 std::vector<Neighbour> search_graph(const Segment& segment, const PreparedQuery& query,
                                     std::uint32_t k, std::uint32_t ef,
                                     const RowSelection& selection, SearchCounts* counts = nullptr);

@@ -172,7 +172,7 @@ class NewSegment {
         return row_at_(slot).vector;
       });
     }
-    write_rows(SectionKind::codes_int8, code_bytes(dim_), 1, [&](std::size_t slot, std::byte* out) {
+    const auto write_int8 = [&](std::size_t slot, std::byte* out) {
       const RowSource row = row_at_(slot);
       if (row.coded) {
         std::memcpy(out, row.coded->code(row.slot), code_bytes(dim_));
@@ -180,7 +180,18 @@ class NewSegment {
         encode_int8({row.vector, dim_}, norms_[slot], space_, out);
       }
       if (bits) bits->set(slot, out);
-    });
+    };
+    if (bits && has_int4_codes(dim_)) {
+      write_rows(SectionKind::codes_int4, int4_code_bytes(dim_), 1,
+                 [&](std::size_t slot, std::byte* out) {
+                   thread_local std::vector<std::byte> code;
+                   code.resize(code_bytes(dim_));
+                   write_int8(slot, code.data());
+                   encode_int4(code.data(), dim_, out);
+                 });
+    } else {
+      write_rows(SectionKind::codes_int8, code_bytes(dim_), 1, write_int8);
+    }
     if (bits) bits->write(writer_);
   }
 

@@ -151,6 +151,7 @@ std::shared_ptr<const Segment> Segment::open(FileSystem& files, const std::strin
   segment->dim_ = header->dim;
   segment->vector_stride_ = row_stride(header->dim * sizeof(float));
   segment->code_stride_ = row_stride(sizeof(Int8CodeHeader) + header->dim);
+  segment->int4_code_stride_ = row_stride(int4_code_bytes(header->dim));
   segment->links0_width_ = 2 * header->m;
   for (const SectionEntry& section : segment->sections()) segment->place(section, base);
   segment->advise_sections();
@@ -162,7 +163,8 @@ void Segment::advise_sections() const noexcept {
   // them with some disks.
   for (const SectionKind kind :
        {SectionKind::links0, SectionKind::upper_links, SectionKind::codes_int8,
-        SectionKind::codes_1bit, SectionKind::norms, SectionKind::row_ids}) {
+        SectionKind::codes_int4, SectionKind::codes_1bit, SectionKind::norms,
+        SectionKind::row_ids}) {
     advise(kind, MappedFile::Access::random);
   }
   advise(SectionKind::vectors, MappedFile::Access::sparse);
@@ -190,6 +192,8 @@ Segment::Rows Segment::rows(SectionKind kind) const noexcept {
       return {entry->offset, vector_stride_, dim_ * sizeof(float)};
     case SectionKind::codes_int8:
       return {entry->offset, code_stride_, sizeof(Int8CodeHeader) + dim_};
+    case SectionKind::codes_int4:
+      return {entry->offset, int4_code_stride_, int4_code_bytes(dim_)};
     default:
       return {entry->offset, entry->bytes / row_count_, entry->bytes / row_count_};
   }
@@ -240,6 +244,9 @@ void Segment::place(const SectionEntry& section, const std::byte* base) noexcept
       break;
     case SectionKind::record_ids:
       record_ids_ = data;
+      break;
+    case SectionKind::codes_int4:
+      int4_codes_ = data;
       break;
   }
 }

@@ -41,7 +41,8 @@ class Segment {
   std::uint32_t row_count() const noexcept { return row_count_; }
   std::uint32_t dim() const noexcept { return dim_; }
   bool has_graph() const noexcept { return links0_ != nullptr; }
-  bool has_codes() const noexcept { return codes_ != nullptr; }
+  bool has_int8_codes() const noexcept { return codes_ != nullptr; }
+  bool has_int4_codes() const noexcept { return int4_codes_ != nullptr; }
   bool has_bit_codes() const noexcept {
     return bit_codes_ != nullptr && !bit_directions_.empty() && !bit_centre_.empty();
   }
@@ -63,6 +64,9 @@ class Segment {
   }
   float norm(std::uint32_t slot) const noexcept { return norms_[slot]; }
   const std::byte* code(std::uint32_t slot) const noexcept { return codes_ + slot * code_stride_; }
+  const std::byte* int4_code(std::uint32_t slot) const noexcept {
+    return int4_codes_ + slot * int4_code_stride_;
+  }
 
   const std::byte* bit_code(std::uint32_t slot) const noexcept {
     return bit_codes_ + slot * kBitCodeBytes;
@@ -130,6 +134,8 @@ class Segment {
   const float* norms_ = nullptr;
   const std::byte* codes_ = nullptr;  // null: none
   std::size_t code_stride_ = 0;
+  const std::byte* int4_codes_ = nullptr;  // null: none
+  std::size_t int4_code_stride_ = 0;
   const std::byte* bit_codes_ = nullptr;  // null: none
   std::span<const std::byte> bit_directions_;
   std::span<const float> bit_centre_;

@@ -40,6 +40,8 @@ std::string_view to_string(SectionKind kind) noexcept {
       return "codes_1bit";
     case SectionKind::record_ids:
       return "record_ids";
+    case SectionKind::codes_int4:
+      return "codes_int4";
   }
   return "unknown";
 }
@@ -128,6 +130,8 @@ std::optional<std::uint64_t> section_bytes(SectionKind kind, const SegmentHeader
       return rows * kBitCodeBytes;
     case SectionKind::record_ids:
       return rows * kRecordIdBytes;
+    case SectionKind::codes_int4:
+      return rows * row_stride(int4_code_bytes(header.dim));
   }
   return std::nullopt;
 }
@@ -145,6 +149,7 @@ bool is_mandatory(SectionKind kind, const SegmentHeader& header) noexcept {
     case SectionKind::bit_centre:
     case SectionKind::codes_1bit:
     case SectionKind::record_ids:
+    case SectionKind::codes_int4:
       return false;
     default:
       return true;

@@ -46,8 +46,9 @@ enum class SectionKind : std::uint32_t {
   bit_centre = 11,      // f32[kBitCodeBits]: the projection of what the bits are signs around
   codes_1bit = 12,      // kBitCodeBytes a row: two factors, then the bits
   record_ids = 13,      // kRecordIdBytes a row, in the order of sorted_row_ids: the records' ids
+  codes_int4 = 14,      // int4_code_bytes(dim) a row, stride padded to kRowAlignment
 };
-inline constexpr std::uint32_t kKnownSections = 13;  // 1..13
+inline constexpr std::uint32_t kKnownSections = 14;  // 1..14
 // "links0"; "unknown" for a kind of a newer format.
 std::string_view to_string(SectionKind kind) noexcept;
 
@@ -93,6 +94,23 @@ struct Int8CodeHeader {
   std::uint32_t reserved;  // zero
 };
 static_assert(sizeof(Int8CodeHeader) == 16);
+
+// A row of codes_int4 is blocks of 64 bytes, and then an Int4CodeFactors. A block has 128
+// components: those of the first 64 in the lower halves of its bytes, the others in the upper
+// halves; each as code + 8, codes in -7..7. The last block is filled up with zero bytes.
+// vector[i] ~ factor * code[i], of the unit vector under cosine.
+inline constexpr std::size_t kInt4BlockBytes = 64;
+struct Int4CodeFactors {
+  float factor;
+  float squared_norm;  // as in Int8CodeHeader
+};
+static_assert(sizeof(Int4CodeFactors) == 8);
+constexpr std::size_t int4_blocks(std::size_t dim) noexcept {
+  return (dim + 2 * kInt4BlockBytes - 1) / (2 * kInt4BlockBytes);
+}
+constexpr std::size_t int4_code_bytes(std::size_t dim) noexcept {
+  return int4_blocks(dim) * kInt4BlockBytes + sizeof(Int4CodeFactors);
+}
 
 // A row of codes_1bit is one cache line: the upper halves of two f32 factors, then the bits.
 inline constexpr std::size_t kBitCodeBytes = 64;

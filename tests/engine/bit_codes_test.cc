@@ -167,17 +167,23 @@ TEST(BitCodesTest, OddRowsGiveNumbers) {
   }
 }
 
+// The dimensions of segments that rank what a walk found by int8 codes, and by four-bit codes.
+class RankedBitCodesTest : public testing::TestWithParam<std::uint32_t> {};
+INSTANTIATE_TEST_SUITE_P(Dims, RankedBitCodesTest, testing::Values(256, 400));
+
 // The walk by one-bit codes finds what the walk by int8 codes finds, at the same ef, and distances
 // are exact either way.
-TEST(BitCodesTest, SearchFindsTheSameWithThem) {
+TEST_P(RankedBitCodesTest, SearchFindsTheSameWithThem) {
   const TempDirectory directory;
-  constexpr std::uint32_t kDim = 256;
-  const std::vector<float> vectors = embeddings(6000, kDim);
-  const auto plain = make_segment(directory.file("plain"), vectors, kDim, {.space = Space::cosine});
+  const std::uint32_t dim = GetParam();
+  const std::vector<float> vectors = embeddings(6000, dim);
+  const auto plain = make_segment(directory.file("plain"), vectors, dim, {.space = Space::cosine});
   const auto coded =
-      make_segment(directory.file("coded"), vectors, kDim, {.bit_codes = true, .threads = 1});
+      make_segment(directory.file("coded"), vectors, dim, {.bit_codes = true, .threads = 1});
   ASSERT_FALSE(plain->has_bit_codes());
   ASSERT_TRUE(coded->has_bit_codes());
+  ASSERT_EQ(coded->has_int4_codes(), dim == 400);
+  ASSERT_NE(coded->has_int4_codes(), coded->has_int8_codes());
   Bitmap accepted(coded->row_count());
   for (std::uint32_t slot = 0; slot < coded->row_count(); slot += 3) accepted.set(slot);
   for (const bool filtered : {false, true}) {
@@ -185,7 +191,7 @@ TEST(BitCodesTest, SearchFindsTheSameWithThem) {
     std::size_t found_plain = 0;
     std::size_t found_coded = 0;
     for (std::size_t i = 0; i < 100; ++i) {
-      const PreparedQuery query({vectors.data() + i * 59 * kDim, kDim}, Space::cosine);
+      const PreparedQuery query({vectors.data() + i * 59 * dim, dim}, Space::cosine);
       const auto truth = search_flat(*coded, query, 10, true, selection);
       const auto hits = [&](const std::vector<Neighbour>& found) {
         return static_cast<std::size_t>(std::ranges::count_if(found, [&](const Neighbour& each) {
@@ -201,12 +207,12 @@ TEST(BitCodesTest, SearchFindsTheSameWithThem) {
 }
 
 // R8: whatever the bytes, a search ends, and what it gives has its exact distance.
-TEST(BitCodesTest, DamagedOnesCostRecallAndNothingElse) {
+TEST_P(RankedBitCodesTest, DamagedOnesCostRecallAndNothingElse) {
   const TempDirectory directory;
-  constexpr std::uint32_t kDim = 128;
-  const std::vector<float> vectors = embeddings(3000, kDim);
+  const std::uint32_t dim = GetParam();
+  const std::vector<float> vectors = embeddings(3000, dim);
   const std::string path = directory.file("segment");
-  const auto sound = make_segment(path, vectors, kDim, {.bit_codes = true});
+  const auto sound = make_segment(path, vectors, dim, {.bit_codes = true});
   const std::string bytes = read_whole_file(path);
   std::mt19937_64 random(7);
   for (const SectionEntry& section : sound->sections()) {
@@ -219,7 +225,7 @@ TEST(BitCodesTest, DamagedOnesCostRecallAndNothingElse) {
       write_whole_file(directory.file("damaged"), damaged);
       const auto segment = Segment::open(posix_file_system(), directory.file("damaged"));
       for (std::size_t i = 0; i < 20; ++i) {
-        const PreparedQuery query({vectors.data() + i * kDim, kDim}, Space::cosine);
+        const PreparedQuery query({vectors.data() + i * dim, dim}, Space::cosine);
         const auto truth = search_flat(*segment, query, 3000, true, {});
         for (const Neighbour& found : search_graph(*segment, query, 10, 50, {})) {
           EXPECT_NE(std::ranges::find(truth, found), truth.end());
@@ -233,14 +239,16 @@ TEST(BitCodesTest, DamagedOnesCostRecallAndNothingElse) {
 // anew (R9).
 TEST(BitCodesTest, AStoreMakesChecksAndRepairsThem) {
   const TempDirectory directory;
-  constexpr std::size_t kDim = 128;
+  constexpr std::size_t kDim = 384;
   std::string path;
   const auto is_sound_with_codes = [&] {
     Store store = Store::open(directory.path());
     if (!is_sound(store)) return false;
     const auto segments = store.collection("many").info().segments;
     path = directory.path() + "/segments/" + segments.at(0).file;
-    return segments.size() == 1 && Segment::open(posix_file_system(), path)->has_bit_codes();
+    if (segments.size() != 1) return false;
+    const auto segment = Segment::open(posix_file_system(), path);
+    return segment->has_bit_codes() && segment->has_int4_codes();
   };
   {
     Store store = Store::open(directory.path());
@@ -249,19 +257,23 @@ TEST(BitCodesTest, AStoreMakesChecksAndRepairsThem) {
     many.load(source);
   }
   ASSERT_TRUE(is_sound_with_codes());
-  std::string bytes = read_whole_file(path);
-  const auto segment = Segment::open(posix_file_system(), path);
-  bytes[static_cast<std::size_t>(segment->bit_code(17) - segment->file().bytes().data()) + 9] ^= 1;
-  write_whole_file(path, bytes);
-  {
-    Store store = Store::open(directory.path());
-    const CheckResult result = store.check(true);
-    ASSERT_FALSE(result.problems.empty());
-    EXPECT_NE(result.problems[0].message.find("codes_1bit"), std::string::npos)
-        << result.problems[0].message;
-    store.repair();
+  for (const std::string section : {"codes_1bit", "codes_int4"}) {
+    std::string bytes = read_whole_file(path);
+    const auto segment = Segment::open(posix_file_system(), path);
+    const std::byte* code =
+        section == "codes_1bit" ? segment->bit_code(17) : segment->int4_code(17);
+    bytes[static_cast<std::size_t>(code - segment->file().bytes().data()) + 9] ^= 1;
+    write_whole_file(path, bytes);
+    {
+      Store store = Store::open(directory.path());
+      const CheckResult result = store.check(true);
+      ASSERT_FALSE(result.problems.empty());
+      EXPECT_NE(result.problems[0].message.find(section), std::string::npos)
+          << result.problems[0].message;
+      store.repair();
+    }
+    EXPECT_TRUE(is_sound_with_codes()) << section;
   }
-  EXPECT_TRUE(is_sound_with_codes());
 }
 
 }  // namespace

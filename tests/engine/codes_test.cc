@@ -149,6 +149,84 @@ TEST(CodeDistanceTest, IsWithinTheRoundingOfTheCodes) {
 }
 
 // The tolerance is the one of Chroma's own tests.
+// Where code i of a row of four-bit codes is, by the layout of the format.
+int int4_level(const std::vector<std::byte>& code, std::size_t i) {
+  const int byte = std::to_integer<int>(code[i / 128 * 64 + i % 64]);
+  return (i % 128 < 64 ? byte & 15 : byte >> 4) - 8;
+}
+
+TEST(Int4Test, KeepsTheSevenLevelsEitherSideAndTheLength) {
+  std::vector<float> vector(400);
+  for (std::size_t i = 0; i < vector.size(); ++i) vector[i] = static_cast<float>(i % 15) - 7.0F;
+  const Code int8(vector, Space::l2);
+  std::vector<std::byte> code(int4_code_bytes(vector.size()));
+  encode_int4(int8.bytes.data(), vector.size(), code.data());
+  for (std::size_t i = 0; i < vector.size(); ++i) {
+    EXPECT_EQ(int4_level(code, i), static_cast<int>(i % 15) - 7) << i;
+  }
+  // The last block is filled up with zeros.
+  for (std::size_t i = 400; i < 512; ++i) EXPECT_EQ(int4_level(code, i), -8) << i;
+  Int4CodeFactors factors;
+  std::memcpy(&factors, code.data() + 256, sizeof(factors));
+  EXPECT_NEAR(factors.factor, 1.0, 0.01);
+  EXPECT_EQ(factors.squared_norm, int8.header.squared_norm);
+}
+
+TEST(Int4Test, EstimatesAreUnbiasedAndTheirErrorIsThatOfTheRounding) {
+  for (const Space space : kSpaces) {
+    for (const std::size_t dim : {384UL, 768UL, 1000UL}) {
+      double sum = 0;
+      double squares = 0;
+      constexpr std::size_t kPairs = 200;
+      for (std::size_t pair = 0; pair < kPairs; ++pair) {
+        const auto a = random_vector(dim, 2 * pair + 1);
+        const auto b = random_vector(dim, 2 * pair + 2);
+        std::vector<std::byte> query = Code(a, space).bytes;
+        query.resize(code_bytes(128 * int4_blocks(dim)));
+        std::vector<std::byte> row(int4_code_bytes(dim));
+        encode_int4(Code(b, space).bytes.data(), dim, row.data());
+        const std::byte* const rows = row.data();
+        float found = 0;
+        int4_distances(space, query.data(), {&rows, 1}, dim, kernels(), &found);
+        // In units of the product of the lengths.
+        const double unit = space == Space::cosine ? 1 : norm_of(a) * norm_of(b);
+        const double error = (found - reference(space, a, b)) / unit;
+        sum += error;
+        squares += error * error;
+      }
+      // Steps of a seventh of the largest component, some three deviations of it: an error of an
+      // eighth of a deviation a component, 0.13 / sqrt(dim) of a dot product; twice that in l2.
+      const double expected = (space == Space::l2 ? 2 : 1) * 0.13 / std::sqrt(double(dim));
+      EXPECT_LT(std::sqrt(squares / kPairs), 1.5 * expected) << dim;
+      EXPECT_GT(std::sqrt(squares / kPairs), 0.5 * expected) << dim;
+      EXPECT_LT(std::abs(sum / kPairs), 4 * expected / std::sqrt(double(kPairs))) << dim;
+    }
+  }
+}
+
+TEST(Int4Test, OddRowsGiveNumbers) {
+  constexpr std::size_t kDim = 384;
+  std::vector<float> one_hot(kDim, 0.0F);
+  one_hot[100] = 3;
+  const std::vector<std::vector<float>> oddities = {
+      std::vector<float>(kDim, 0.0F), std::vector<float>(kDim, std::numeric_limits<float>::max()),
+      std::vector<float>(kDim, 1e-44F), one_hot};
+  for (const Space space : kSpaces) {
+    for (const auto& vector : oddities) {
+      std::vector<std::byte> query = Code(one_hot, space).bytes;
+      std::vector<std::byte> row(int4_code_bytes(kDim));
+      encode_int4(Code(vector, space).bytes.data(), kDim, row.data());
+      const std::byte* const rows = row.data();
+      float found = 0;
+      int4_distances(space, query.data(), {&rows, 1}, kDim, kernels(), &found);
+      EXPECT_FALSE(std::isnan(found)) << static_cast<int>(space) << ' ' << vector.front();
+      if (vector == one_hot) {  // nothing is lost of it
+        EXPECT_NEAR(found, reference(space, one_hot, one_hot), 1e-3) << static_cast<int>(space);
+      }
+    }
+  }
+}
+
 TEST(ExactDistanceTest, AgreesWithDoubleInEverySpace) {
   for (const Kernels* set : available_kernels()) {
     for (const Space space : kSpaces) {

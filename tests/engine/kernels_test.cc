@@ -130,6 +130,38 @@ TEST_P(KernelsTest, IntegerDotsOfManyRows) {
   }
 }
 
+// Code by code, with the extremes; every count of rows.
+TEST_P(KernelsTest, Int4DotIsExact) {
+  std::mt19937_64 random(12);
+  for (std::size_t blocks = 1; blocks <= 4; ++blocks) {
+    for (const bool extreme : {false, true}) {
+      auto query = random_bytes(128 * blocks, blocks);
+      if (extreme) std::ranges::fill(query, static_cast<std::int8_t>(127));
+      std::vector<std::vector<std::byte>> rows;
+      std::vector<const std::byte*> places;
+      std::vector<std::int32_t> expected;
+      for (std::size_t count = 0; count < 10; ++count) {
+        std::vector<std::int32_t> dots(count + 1, -1);
+        GetParam()->dot_i4(query.data(), sum_of(query.data(), query.size()), places.data(), count,
+                           blocks, dots.data());
+        EXPECT_EQ(dots.back(), -1) << count;  // nothing is written behind
+        dots.pop_back();
+        EXPECT_EQ(dots, expected);
+        std::vector<std::byte>& row = rows.emplace_back(64 * blocks);
+        std::int32_t dot = 0;
+        for (std::size_t i = 0; i < row.size(); ++i) {
+          row[i] = extreme ? std::byte{0xFF} : static_cast<std::byte>(random());
+          const std::size_t low = i / 64 * 128 + i % 64;
+          dot += ((std::to_integer<int>(row[i]) & 15) - 8) * query[low];
+          dot += ((std::to_integer<int>(row[i]) >> 4) - 8) * query[low + 64];
+        }
+        places.push_back(row.data());
+        expected.push_back(dot);
+      }
+    }
+  }
+}
+
 // Bit by bit: bits times numbers of four bits in two's complement, given as planes.
 std::int32_t bit_dot_by_definition(const std::byte* row, const std::byte* planes) {
   std::int32_t sum = 0;

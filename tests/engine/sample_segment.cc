@@ -52,8 +52,14 @@ void write_rows(SegmentWriter& writer, std::span<const float> vectors, std::uint
   writer.append_values(std::span<const float>(norms));
   writer.end();
   if (!options.codes) return;
-  writer.begin(SectionKind::codes_int8);
-  for (const auto i : order) writer.append_row(code_of(row(vectors, dim, i), options.space));
+  const bool int4 = options.bit_codes && has_int4_codes(dim);
+  writer.begin(int4 ? SectionKind::codes_int4 : SectionKind::codes_int8);
+  std::vector<std::byte> short_code(int4_code_bytes(dim));
+  for (const auto i : order) {
+    const auto code = code_of(row(vectors, dim, i), options.space);
+    encode_int4(code.data(), dim, short_code.data());
+    writer.append_row(int4 ? std::span<const std::byte>(short_code) : code);
+  }
   writer.end();
   if (!options.bit_codes) return;
   BitCodeRows bits(options.space, dim, order.size(),

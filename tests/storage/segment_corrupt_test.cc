@@ -185,7 +185,7 @@ TEST_F(SegmentCorrupt, CodesMayBeAbsent) {
     section(h, SectionKind::codes_int8) = h.sections[h.section_count - 1];
     --h.section_count;
   });
-  EXPECT_FALSE(segment->has_codes());
+  EXPECT_FALSE(segment->has_int8_codes());
   EXPECT_TRUE(segment->has_graph());
 }
 

@@ -68,7 +68,7 @@ TEST(SegmentGolden, Version1FlatOpens) {
   EXPECT_EQ(segment->row_count(), 3U);
   EXPECT_EQ(segment->dim(), 2U);
   EXPECT_FALSE(segment->has_graph());
-  EXPECT_FALSE(segment->has_codes());
+  EXPECT_FALSE(segment->has_int8_codes());
   EXPECT_EQ(segment->row_id(1), 1'000'000'000'000U);
   EXPECT_EQ(segment->slot_of(5), 2U);
   EXPECT_EQ(segment->slot_of(6), std::nullopt);
@@ -88,7 +88,7 @@ TEST(SegmentGolden, Version1GraphOpens) {
   EXPECT_EQ(segment->row_count(), 4U);
   EXPECT_EQ(segment->dim(), 3U);
   ASSERT_TRUE(segment->has_graph());
-  ASSERT_TRUE(segment->has_codes());
+  ASSERT_TRUE(segment->has_int8_codes());
   EXPECT_EQ(segment->row_id(3), 20U);
   EXPECT_EQ(segment->slot_of(40), 0U);
   EXPECT_EQ(segment->vector(3)[2], 6.0F);

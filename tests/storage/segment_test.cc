@@ -29,7 +29,7 @@ void expect_same_rows(const Segment& segment, const SampleSegment& sample) {
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(segment.vector(slot)) % kRowAlignment, 0U);
     EXPECT_EQ(std::memcmp(segment.vector(slot), &sample.vectors[slot * dim], dim * sizeof(float)),
               0);
-    if (segment.has_codes()) {
+    if (segment.has_int8_codes()) {
       const std::size_t bytes = sizeof(Int8CodeHeader) + dim;
       EXPECT_EQ(reinterpret_cast<std::uintptr_t>(segment.code(slot)) % kRowAlignment, 0U);
       EXPECT_EQ(std::memcmp(segment.code(slot), &sample.codes[slot * bytes], bytes), 0);
@@ -85,7 +85,7 @@ TEST(Segment, RoundTrip) {
     EXPECT_EQ(segment->dim(), c.dim);
     EXPECT_EQ(segment->header().space, 1U);
     EXPECT_EQ(segment->has_graph(), c.m != 0);
-    EXPECT_EQ(segment->has_codes(), c.codes && c.rows > 0);
+    EXPECT_EQ(segment->has_int8_codes(), c.codes && c.rows > 0);
     expect_same_rows(*segment, sample);
     if (c.m != 0) expect_same_graph(*segment, sample);
     segment->release_rows();
