@@ -256,7 +256,7 @@ std::vector<Neighbour> search_graph(const Segment& segment, const PreparedQuery&
   }
   const ReadAhead reads(segment, ReadAhead::Part::ranking);
   if (segment.has_bit_codes()) narrow(distances, scratch, most, reads);
-  return rerank(segment, distances, scratch.slots, k, scratch.neighbours, reads);
+  return rerank(segment, distances, scratch, k, reads);
 }
 
 }  // namespace vkb

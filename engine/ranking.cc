@@ -24,15 +24,17 @@ void narrow(const RowDistances& distances, Scratch& scratch, std::size_t count,
 }
 
 std::vector<Neighbour> rerank(const Segment& segment, const RowDistances& distances,
-                              std::span<const std::uint32_t> slots, std::size_t k,
-                              std::vector<Neighbour>& work, const ReadAhead& reads) {
+                              Scratch& scratch, std::size_t k, const ReadAhead& reads) {
   for (const SectionKind kind : {SectionKind::vectors, SectionKind::norms, SectionKind::row_ids}) {
-    reads.ask(kind, slots);
+    reads.ask(kind, scratch.slots);
   }
+  std::vector<Neighbour>& work = scratch.neighbours;
   work.clear();
-  distances.exact(slots, [&](std::uint32_t slot, float distance) {
-    work.push_back({distance, segment.row_id(slot)});
-  });
+  scratch.vector.resize(segment.dim());
+  distances.exact_of_few(scratch.slots, scratch.vector.data(),
+                         [&](std::uint32_t slot, float distance) {
+                           work.push_back({distance, segment.row_id(slot)});
+                         });
   const auto end = work.begin() + static_cast<std::ptrdiff_t>(std::min(k, work.size()));
   std::partial_sort(work.begin(), end, work.end());
   return {work.begin(), end};

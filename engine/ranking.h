@@ -71,14 +71,25 @@ class RowDistances {
     ahead(
         slots, kVectorPrefetchAhead,
         [&](std::uint32_t slot) { prefetch(segment_.vector(slot), bytes); },
-        [&](std::uint32_t slot) { use(slot, exact(slot)); });
+        [&](std::uint32_t slot) { use(slot, exact(slot, segment_.vector(slot))); });
+  }
+  // The same for a few rows here and there. buffer: dim() components.
+  template <typename Use>
+  void exact_of_few(std::span<const std::uint32_t> slots, float* buffer, const Use& use) const {
+    const std::size_t bytes = segment_.dim() * sizeof(float);
+    counts_.compared += slots.size();
+    ahead(
+        slots, kVectorPrefetchAhead,
+        [&](std::uint32_t slot) {
+          if (segment_.is_read(slot)) prefetch(segment_.vector(slot), bytes);
+        },
+        [&](std::uint32_t slot) { use(slot, exact(slot, segment_.vector_seldom(slot, buffer))); });
   }
 
  private:
-  float exact(std::uint32_t slot) const noexcept {
-    return ordered(exact_distance(query_.space(), query_.vector(), query_.norm(),
-                                  segment_.vector(slot), segment_.norm(slot), segment_.dim(),
-                                  kernels_));
+  float exact(std::uint32_t slot, const float* vector) const noexcept {
+    return ordered(exact_distance(query_.space(), query_.vector(), query_.norm(), vector,
+                                  segment_.norm(slot), segment_.dim(), kernels_));
   }
   void fetch_codes(std::span<const std::uint32_t> slots) const noexcept {
     const bool int4 = segment_.has_int4_codes();
@@ -145,6 +156,7 @@ struct Scratch {
   std::vector<std::uint32_t> bridges;
   std::vector<std::uint32_t> coming;
   std::vector<Neighbour> neighbours;
+  std::vector<float> vector;
   BitQuery bits;
 };
 
@@ -155,9 +167,8 @@ Scratch& thread_scratch();
 void narrow(const RowDistances& distances, Scratch& scratch, std::size_t count,
             const ReadAhead& reads);
 
-// The k nearest of `slots`, by f32.
+// The k nearest of scratch.slots, by f32.
 std::vector<Neighbour> rerank(const Segment& segment, const RowDistances& distances,
-                              std::span<const std::uint32_t> slots, std::size_t k,
-                              std::vector<Neighbour>& work, const ReadAhead& reads);
+                              Scratch& scratch, std::size_t k, const ReadAhead& reads);
 
 }  // namespace vkb

@@ -120,7 +120,7 @@ std::vector<Neighbour> search_flat(const Segment& segment, const PreparedQuery& 
   } else {
     take_nearest(segment, distances, selection, most, reads, scratch.slots);
   }
-  return rerank(segment, distances, scratch.slots, k, scratch.neighbours, reads);
+  return rerank(segment, distances, scratch, k, reads);
 }
 
 }  // namespace vkb

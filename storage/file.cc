@@ -11,6 +11,8 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <mutex>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -143,6 +145,20 @@ class PosixMappedFile final : public MappedFile {
     if (access == Access::sparse) ::madvise(data_ + begin, end - begin, MADV_NOHUGEPAGE);
   }
 
+  bool read(std::size_t offset, std::span<std::byte> out) const noexcept override {
+    // Not before it is needed: a store may have more files than a process may have descriptors.
+    std::call_once(opened_, [&] { file_.emplace(open_descriptor(path_, O_RDONLY)); });
+    if (!file_ || !file_->is_open()) return false;  // one that was removed since
+    for (std::size_t done = 0; done < out.size();) {
+      const ::ssize_t got = ::pread(file_->get(), out.data() + done, out.size() - done,
+                                    static_cast<::off_t>(offset + done));
+      if (got < 0 && errno == EINTR) continue;
+      if (got <= 0) return false;
+      done += static_cast<std::size_t>(got);
+    }
+    return true;
+  }
+
   std::uint64_t resident_bytes() const override {
     if (size_ == 0) return 0;
     const std::size_t page = page_bytes();
@@ -180,6 +196,8 @@ class PosixMappedFile final : public MappedFile {
   }
 
   std::string path_;
+  mutable std::once_flag opened_;
+  mutable std::optional<Descriptor> file_;
   std::byte* data_ = nullptr;
   std::size_t size_ = 0;
 };

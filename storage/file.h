@@ -27,6 +27,9 @@ class MappedFile {
   virtual ~MappedFile() = default;
   virtual std::span<const std::byte> bytes() const noexcept = 0;
   virtual void advise(std::size_t offset, std::size_t size, Access access) const noexcept = 0;
+  // Copies bytes without mapping their pages into this process. False when that does not work, and
+  // the mapping has to do.
+  virtual bool read(std::size_t offset, std::span<std::byte> out) const noexcept = 0;
   // How many bytes of the mapping are in memory now.
   virtual std::uint64_t resident_bytes() const = 0;
 };

@@ -154,6 +154,10 @@ std::shared_ptr<const Segment> Segment::open(FileSystem& files, const std::strin
   segment->int4_code_stride_ = row_stride(int4_code_bytes(header->dim));
   segment->links0_width_ = 2 * header->m;
   for (const SectionEntry& section : segment->sections()) segment->place(section, base);
+  if (header->m > 0) {
+    segment->residency_.read_vectors =
+        std::vector<std::atomic<std::uint64_t>>((header->row_count + 63) / 64);
+  }
   segment->advise_sections();
   return segment;
 }
@@ -249,6 +253,15 @@ void Segment::place(const SectionEntry& section, const std::byte* base) noexcept
       int4_codes_ = data;
       break;
   }
+}
+
+const float* Segment::vector_seldom(std::uint32_t slot, float* buffer) const noexcept {
+  if (is_read(slot)) return vector(slot);
+  residency_.read_vectors[slot / 64].fetch_or(std::uint64_t{1} << (slot % 64),
+                                              std::memory_order_relaxed);
+  const std::size_t offset = section(SectionKind::vectors)->offset + slot * vector_stride_;
+  const auto bytes = std::as_writable_bytes(std::span(buffer, dim_));
+  return file_->read(offset, bytes) ? buffer : vector(slot);
 }
 
 std::optional<std::size_t> Segment::rank_of(std::uint64_t row_id) const noexcept {

@@ -24,6 +24,7 @@ struct Residency {
   std::atomic<bool> walk_is_cold{true};
   std::atomic<bool> ranking_is_cold{true};
   std::atomic<std::uint32_t> cold_walks{0};
+  std::vector<std::atomic<std::uint64_t>> read_vectors;  // a bit a row: Segment::is_read()
 };
 
 // A sealed, immutable part of a collection: a mapped segment file. Opening checks the header, and
@@ -61,6 +62,16 @@ class Segment {
 
   const float* vector(std::uint32_t slot) const noexcept {
     return reinterpret_cast<const float*>(vectors_ + slot * vector_stride_);
+  }
+  // The same for one of the few rows that a walk ends with: the first time it is copied to
+  // `buffer`, dim() components, from the second on it is mapped. A page that is mapped brings up to
+  // 2 MiB around it into this process's memory.
+  const float* vector_seldom(std::uint32_t slot, float* buffer) const noexcept;
+  // Whether vector_seldom() will give the mapped one.
+  bool is_read(std::uint32_t slot) const noexcept {
+    return !has_graph() ||
+           ((residency_.read_vectors[slot / 64].load(std::memory_order_relaxed) >> (slot % 64)) &
+            1) != 0;
   }
   float norm(std::uint32_t slot) const noexcept { return norms_[slot]; }
   const std::byte* code(std::uint32_t slot) const noexcept { return codes_ + slot * code_stride_; }

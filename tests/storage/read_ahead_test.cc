@@ -30,6 +30,9 @@ class NotedFile final : public MappedFile {
     advice_.push_back({offset, size, access});
     inner_->advise(offset, size, access);
   }
+  bool read(std::size_t offset, std::span<std::byte> out) const noexcept override {
+    return inner_->read(offset, out);
+  }
   std::uint64_t resident_bytes() const override { return inner_->resident_bytes(); }
 
  private:

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -302,6 +303,29 @@ TEST(SegmentWriter, IsFinishedByPublish) {
   VKB_EXPECT_ERROR(writer.publish(), ErrorCode::invalid_argument, "it is published");
   VKB_EXPECT_ERROR(writer.begin(SectionKind::row_ids), ErrorCode::invalid_argument,
                    "it is published");
+}
+
+// A vector comes by a copy once, then from the mapping; where the file has lost its name meanwhile,
+// as a merged segment's, from the mapping at once.
+TEST(SegmentTest, VectorsThatAreSeldomWantedAreCopiedOnce) {
+  const TempDirectory directory;
+  const SampleSegment sample = make_sample_segment(200, 10, 4, false);
+  for (const bool removed : {false, true}) {
+    const std::string path = directory.file(removed ? "removed" : "there");
+    write_sample_segment(files(), path, sample);
+    const auto segment = Segment::open(files(), path);
+    if (removed) std::filesystem::remove(path);
+    for (const std::uint32_t slot : {0U, 63U, 64U, 199U}) {
+      std::vector<float> buffer(10);
+      EXPECT_FALSE(segment->is_read(slot));
+      const float* first = segment->vector_seldom(slot, buffer.data());
+      EXPECT_EQ(first, removed ? segment->vector(slot) : buffer.data());
+      EXPECT_EQ(std::memcmp(first, segment->vector(slot), 10 * sizeof(float)), 0);
+      EXPECT_TRUE(segment->is_read(slot));
+      EXPECT_EQ(segment->vector_seldom(slot, buffer.data()), segment->vector(slot));
+    }
+    EXPECT_FALSE(segment->is_read(1));
+  }
 }
 
 }  // namespace
