@@ -93,6 +93,9 @@ std::vector<std::size_t> choose_merge(std::span<const SegmentView> segments);
 bool index_documents(OpenStore& store, OpenCollection& collection,
                      const ProgressFunction& progress);
 
+// The same for some `rows` of them, or a few more, in one transaction.
+void index_batch(OpenStore& store, OpenCollection& collection, std::uint64_t rows);
+
 // Seals a log that has grown long, indexes documents when many are not, and merges segments that
 // have become many or half dead.
 void maintain_collection(OpenStore& store, OpenCollection& collection);

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Bulk loading: one thread waits for the source, this one stores batches as flat segments, all
-// others build the graph over what is stored.
+// Bulk loading: one thread waits for the source, this one stores batches as flat segments and
+// indexes their documents, all others build the graph over what is stored.
 #include <algorithm>
 #include <chrono>
+#include <exception>
 #include <future>
+#include <mutex>
 #include <unordered_map>
 
 #include "engine/compaction.h"
@@ -17,6 +19,8 @@ namespace vkb {
 namespace {
 
 using std::chrono::steady_clock;
+
+constexpr std::chrono::milliseconds kTellEvery{200};
 
 double seconds_since(steady_clock::time_point start) {
   return std::chrono::duration<double>(steady_clock::now() - start).count();
@@ -190,6 +194,86 @@ class LoadMerge {
   std::size_t flats_ = 0;
 };
 
+// Progress of a thread beside the one that the progress function is called by.
+class ProgressBeside {
+ public:
+  // For the thread beside: false when it is to stop.
+  bool note(const Progress& at) {
+    const std::scoped_lock lock(mutex_);
+    at_ = at;
+    return !stopped_;
+  }
+  void stop() {
+    const std::scoped_lock lock(mutex_);
+    stopped_ = true;
+  }
+  void tell(const ProgressFunction& progress) {
+    std::unique_lock lock(mutex_);
+    if (!progress || !at_ || stopped_) return;
+    const Progress at = *at_;
+    lock.unlock();
+    if (!progress(at)) stop();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::optional<Progress> at_;  // guarded by mutex_, as below
+  bool stopped_ = false;
+};
+
+// Indexes documents. What goes wrong is thrown at the end: records and their graph do not need it.
+class LoadIndex {
+ public:
+  LoadIndex(OpenStore& store, OpenCollection& collection)
+      : store_(store), collection_(collection) {}
+
+  // As many documents as a batch had, while they are in memory still.
+  void follow(std::uint64_t records) {
+    guarded([&] { index_batch(store_, collection_, records); });
+  }
+  // All others, and what else the database needs. Returns false when stopped.
+  bool finish(const ProgressFunction& progress) {
+    bool done = true;
+    guarded([&] {
+      done = index_documents(store_, collection_, progress);
+      tidy_database(store_);
+    });
+    return done;
+  }
+  void rethrow() const {
+    if (error_) std::rethrow_exception(error_);
+  }
+
+ private:
+  template <typename Work>
+  void guarded(const Work& work) {
+    if (error_) return;
+    try {
+      work();
+    } catch (...) {
+      error_ = std::current_exception();
+    }
+  }
+
+  OpenStore& store_;
+  OpenCollection& collection_;
+  std::exception_ptr error_;
+};
+
+// The graph, and its segment, while this thread sees to the database. Returns false when stopped.
+bool finish_both(LoadMerge& merge, LoadIndex& index, const ProgressFunction& progress) {
+  ProgressBeside beside;
+  std::future<bool> merging = std::async(std::launch::async, [&] {
+    return merge.finish([&](const Progress& at) { return beside.note(at); });
+  });
+  const bool indexed = index.finish(progress);
+  if (!indexed) beside.stop();
+  while (merging.wait_for(kTellEvery) != std::future_status::ready) beside.tell(progress);
+  const bool merged = merging.get();
+  index.rethrow();
+  return merged && indexed;
+}
+
 }  // namespace
 
 LoadResult Collection::load(Source& source, const ProgressFunction& progress) {
@@ -199,6 +283,7 @@ LoadResult Collection::load(Source& source, const ProgressFunction& progress) {
   seal(*store_, *open_);
   LoadResult result;
   LoadMerge merge(*store_, *open_, source.size_hint());
+  LoadIndex index(*store_, *open_);
   merge.follow();
   {
     Prefetcher batches(source);
@@ -212,6 +297,7 @@ LoadResult Collection::load(Source& source, const ProgressFunction& progress) {
       result.records += stored.records;
       result.replaced += stored.replaced;
       merge.follow();
+      index.follow(stored.records);
       result.store_seconds += seconds_since(storing);
       if (progress &&
           !progress({.step = "load", .done = result.records, .total = source.size_hint()})) {
@@ -221,10 +307,7 @@ LoadResult Collection::load(Source& source, const ProgressFunction& progress) {
     }
   }
   const auto building = steady_clock::now();
-  // While the graph's last rows are being added.
-  result.stopped = !index_documents(*store_, *open_, progress);
-  tidy_database(*store_);
-  if (!result.stopped) result.stopped = !merge.finish(progress);
+  result.stopped = !finish_both(merge, index, progress);
   result.build_seconds = seconds_since(building);
   return result;
 }

@@ -46,35 +46,56 @@ std::vector<std::size_t> choose_merge(std::span<const SegmentView> segments) {
   return chosen;
 }
 
+namespace {
+
+// Rows that the index is to take in, counted up to `most`. A small collection without one stays so.
+std::uint64_t count_to_index(OpenStore& store, OpenCollection& collection, std::uint64_t most) {
+  return store.read([&](Database& db) -> std::uint64_t {
+    const std::int64_t id = collection.row(db).collection_id;
+    const std::uint64_t rows = count_unindexed(db, id, most);
+    return has_document_index(db, id) || rows >= kIndexRows ? rows : 0;
+  });
+}
+
+// In one transaction. Returns how many rows it took.
+std::uint64_t index_rows(OpenStore& store, OpenCollection& collection, std::uint64_t rows) {
+  std::string name;
+  std::uint64_t done = 0;
+  try {
+    store.write([&](Database& db) {
+      name = collection.row(db).name;
+      for (std::uint64_t taken = 1; taken > 0 && done < rows; done += taken) {
+        taken = index_some_documents(db, collection.collection_id);
+      }
+      store.files().reached("index_before_commit");
+    });
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::not_found) throw;  // the collection was deleted
+    throw Error(error.code(), "document index of collection " + name + ": " + error.what());
+  }
+  store.files().reached("index_committed");
+  return done;
+}
+
+}  // namespace
+
 bool index_documents(OpenStore& store, OpenCollection& collection,
                      const ProgressFunction& progress) {
-  CollectionRow row;
-  bool exists = false;
-  const std::uint64_t total = store.read([&](Database& db) {
-    row = collection.row(db);
-    exists = has_document_index(db, row.collection_id);
-    return count_unindexed(db, row.collection_id, INT64_MAX);
-  });
-  if (total < (exists ? 1 : kIndexRows)) return true;
+  const std::uint64_t total = count_to_index(store, collection, INT64_MAX);
   // What writers add meanwhile is for the next time: this must end beside a steady one.
   for (std::uint64_t done = 0, rows = 1; rows > 0 && done < total; done += rows) {
     if (done > 0 && progress && !progress({.step = "index", .done = done, .total = total})) {
       return false;
     }
-    try {
-      rows = store.write([&](Database& db) {
-        collection.row(db);
-        const std::uint64_t taken = index_some_documents(db, row.collection_id);
-        store.files().reached("index_before_commit");
-        return taken;
-      });
-    } catch (const Error& error) {
-      if (error.code() == ErrorCode::not_found) throw;  // the collection was deleted
-      throw Error(error.code(), "document index of collection " + row.name + ": " + error.what());
-    }
-    store.files().reached("index_committed");
+    rows = index_rows(store, collection, 1);
   }
   return true;
+}
+
+void index_batch(OpenStore& store, OpenCollection& collection, std::uint64_t rows) {
+  if (rows > 0 && count_to_index(store, collection, kIndexRows) > 0) {
+    index_rows(store, collection, rows);
+  }
 }
 
 void maintain_collection(OpenStore& store, OpenCollection& collection) {

@@ -2,6 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <set>
+#include <string_view>
+#include <thread>
 
 #include "engine/tuning.h"
 #include "engine/vkb.h"
@@ -26,6 +29,10 @@ class Load : public ::testing::Test {
                   const ProgressFunction& progress = {}) {
     VectorSource source(std::move(records), batch);
     return collection_.load(source, progress);
+  }
+  std::uint64_t unindexed() const {
+    Database db(directory_.file("vkb.sqlite3"), Database::Mode::reader);
+    return count_unindexed(db, 1, 1'000'000);
   }
 
   TempDirectory directory_;
@@ -134,22 +141,67 @@ TEST_F(Load, R9_DamagedCodesOfABatchAreMadeAnew) {
 
 TEST_F(Load, IndexesTheDocuments) {
   const std::vector<Record> records = test_records(kIndexRows + 500, 4);
-  const auto unindexed = [&] {
-    Database db(directory_.file("vkb.sqlite3"), Database::Mode::reader);
-    return count_unindexed(db, 1, 1'000'000);
-  };
+  // Too few to be indexed when they were added: the load takes them in, too.
+  const std::size_t first = kIndexRows - 100;
+  collection_.add(std::span(records).first(first));
+  EXPECT_EQ(unindexed(), first);
+  const std::vector<Record> rest(records.begin() + first, records.end());
   const LoadResult stopped =
-      load(records, 700, [](const Progress& progress) { return progress.step != "index"; });
+      load(rest, 700, [](const Progress& progress) { return progress.step != "index"; });
   EXPECT_TRUE(stopped.stopped);
+  EXPECT_EQ(stopped.records, rest.size());
   EXPECT_GT(unindexed(), 0u);
-  EXPECT_LT(unindexed(), records.size());
-  EXPECT_EQ(stopped.records, records.size());
+  EXPECT_LT(unindexed(), first);
   EXPECT_TRUE(is_sound(store_));
   EXPECT_EQ(load(records, 700).replaced, records.size());
   EXPECT_EQ(unindexed(), 0u);
   EXPECT_TRUE(is_sound(store_));
   const Filter filter = Filter::document(Filter::Op::document_contains, "document 254");
   EXPECT_EQ(collection_.get({.ids = {}, .filter = filter, .include = {}}).size(), 9u);
+}
+
+// The documents of a batch are indexed before the next batch is stored.
+TEST_F(Load, IndexesDocumentsAsTheyCome) {
+  const LoadResult stopped =
+      load(test_records(3 * kIndexRows, 4), kIndexRows,
+           [](const Progress& progress) { return progress.done < 2 * kIndexRows; });
+  EXPECT_TRUE(stopped.stopped);
+  EXPECT_EQ(stopped.records, 2 * kIndexRows);
+  EXPECT_EQ(unindexed(), 0u);
+}
+
+// A document index that cannot be written keeps neither records nor their graph from being made.
+TEST_F(Load, AnErrorOfTheIndexComesLast) {
+  const std::vector<Record> records = test_records(kGraphMinRows + 500, 4);
+  files_.set_hook([](FileCall call, const std::string& point) {
+    if (call == FileCall::reached && point == "index_before_commit") {
+      throw Error(ErrorCode::io_error, "no room for it");
+    }
+  });
+  VKB_EXPECT_ERROR(load(records, 700), ErrorCode::io_error,
+                   "document index of collection loaded: no room for it");
+  files_.set_hook({});
+  EXPECT_EQ(unindexed(), records.size());
+  EXPECT_EQ(differences(expected_of(records), collection_), "");
+  const CollectionInfo info = collection_.info();
+  ASSERT_EQ(info.segments.size(), 1u);
+  EXPECT_TRUE(info.segments[0].has_graph);
+  EXPECT_TRUE(is_sound(store_));
+  load(test_records(1, 4, 1, "more"), 700);
+  EXPECT_EQ(unindexed(), 0u);
+}
+
+// The segment is written by another thread.
+TEST_F(Load, TellsItsProgressFromOneThread) {
+  std::set<std::thread::id> threads;
+  std::set<std::string_view> steps;
+  load(test_records(kGraphMinRows + 500, 4), 700, [&](const Progress& progress) {
+    threads.insert(std::this_thread::get_id());
+    steps.insert(progress.step);
+    return true;
+  });
+  EXPECT_EQ(threads, std::set{std::this_thread::get_id()});
+  EXPECT_TRUE(steps.contains("load"));
 }
 
 // Each batch is visible, here and through another store, when the next one is asked for.
