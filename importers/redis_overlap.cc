@@ -108,77 +108,82 @@ double overlap(const Neighbours& found, const Neighbours& reference, bool ties) 
   return std::min(1.0, static_cast<double>(right) / static_cast<double>(reference.size()));
 }
 
-// Returns false when RediSearch cannot answer (no rights, an old version) or when stopped.
-bool compare_with_index(const RediSearch& search, const std::vector<OverlapQuery>& queries,
-                        const std::vector<Neighbours>& ours,
-                        const std::function<bool(const std::string&)>& accepted,
-                        const ProgressFunction& progress, Verification& out) {
+struct Stopped {};
+
+// Nothing when RediSearch cannot answer (no rights, an old version).
+std::optional<AnswerOverlap> compare_with_index(
+    const RediSearch& search, const std::vector<OverlapQuery>& queries,
+    const std::vector<Neighbours>& ours, const std::function<bool(const std::string&)>& accepted,
+    const ProgressFunction& progress) {
   double exact_sum = 0;
   double default_sum = 0;
   double source_sum = 0;
   for (std::size_t i = 0; i < queries.size(); ++i) {
     const Reply usual_reply = search.ask(queries[i].blob, false);
     const Reply exact_reply = search.ask(queries[i].blob, true);
-    if (usual_reply.is_error() || exact_reply.is_error()) {
-      out.problems.push_back("RediSearch did not answer a query: " +
-                             (usual_reply.is_error() ? usual_reply.text : exact_reply.text));
-      return false;
-    }
+    if (usual_reply.is_error() || exact_reply.is_error()) return std::nullopt;
     const Neighbours usual = RediSearch::read(usual_reply, accepted);
     const Neighbours exact = RediSearch::read(exact_reply, accepted);
     exact_sum += overlap(ours[i], exact, true);
     default_sum += overlap(ours[i], usual, false);
     source_sum += overlap(usual, exact, true);
     if (progress && !progress({.step = "ask", .done = i + 1, .total = queries.size()})) {
-      out.stopped = true;
-      return false;
+      throw Stopped{};
     }
   }
   const auto count = static_cast<double>(queries.size());
-  out.overlap_reference = "redis";
-  out.top10_overlap = exact_sum / count;
-  out.top10_overlap_default = default_sum / count;
-  out.source_recall_default = source_sum / count;
-  return true;
+  return AnswerOverlap{.queries = queries.size(),
+                       .top10_overlap = exact_sum / count,
+                       .overlap_reference = "redis",
+                       .top10_overlap_default = default_sum / count,
+                       .source_recall_default = source_sum / count};
+}
+
+AnswerOverlap compare_with_vectors(RedisClient& client, const RedisPlan& plan,
+                                   const OverlapTask& task, const std::vector<Neighbours>& ours,
+                                   const ProgressFunction& progress) {
+  std::vector<std::vector<float>> vectors;
+  for (const OverlapQuery& query : task.queries) vectors.push_back(query.vector);
+  const std::vector<Neighbours> exact =
+      exact_neighbours(client, plan, vectors, kTop, task.accepted, task.accepted_count, progress);
+  if (exact.empty()) throw Stopped{};
+  double sum = 0;
+  for (std::size_t i = 0; i < ours.size(); ++i) sum += overlap(ours[i], exact[i], true);
+  AnswerOverlap out;
+  out.queries = ours.size();
+  out.top10_overlap = sum / static_cast<double>(ours.size());
+  out.overlap_reference = "exact";
+  return out;
 }
 
 }  // namespace
 
-bool compare_answers(RedisClient& client, const RedisPlan& plan, const Collection& collection,
-                     const std::vector<OverlapQuery>& queries,
-                     const std::function<bool(const std::string&)>& accepted,
-                     const ProgressFunction& progress, Verification& out) {
+std::optional<AnswerOverlap> compare_answers(RedisClient& client, const RedisPlan& plan,
+                                             const OverlapTask& task,
+                                             const ProgressFunction& progress) {
   std::vector<Neighbours> ours;
-  for (const OverlapQuery& query : queries) ours.push_back(ask_collection(collection, query));
-  out.queries = queries.size();
-  const bool have_blobs = std::none_of(
-      queries.begin(), queries.end(), [](const OverlapQuery& query) { return query.blob.empty(); });
-  if (plan.index && plan.index->complete && have_blobs) {
-    // Room for what will be left out: keys that are no records, and those without a distance.
-    const std::uint64_t extra = out.poisoned.size() + plan.index->num_docs -
-                                std::min(plan.index->num_docs, out.source_count);
-    const RediSearch search(client, plan, extra);
-    const std::size_t problems = out.problems.size();
-    if (search.can_be_exact() &&
-        compare_with_index(search, queries, ours, accepted, progress, out)) {
-      return true;
+  for (const OverlapQuery& query : task.queries) {
+    ours.push_back(ask_collection(task.collection, query));
+  }
+  const bool have_blobs =
+      std::none_of(task.queries.begin(), task.queries.end(),
+                   [](const OverlapQuery& query) { return query.blob.empty(); });
+  try {
+    if (plan.index && plan.index->complete && have_blobs) {
+      // Room for what will be left out: keys that are no records, and those without a distance.
+      const std::uint64_t extra = task.poisoned_count + plan.index->num_docs -
+                                  std::min(plan.index->num_docs, task.accepted_count);
+      const RediSearch search(client, plan, extra);
+      if (search.can_be_exact()) {
+        const auto compared =
+            compare_with_index(search, task.queries, ours, task.accepted, progress);
+        if (compared) return compared;
+      }
     }
-    if (out.stopped) return false;
-    out.problems.resize(problems);  // no answer from the index: compute it instead
+    return compare_with_vectors(client, plan, task, ours, progress);
+  } catch (const Stopped&) {
+    return std::nullopt;
   }
-  std::vector<std::vector<float>> vectors;
-  for (const OverlapQuery& query : queries) vectors.push_back(query.vector);
-  const std::vector<Neighbours> exact =
-      exact_neighbours(client, plan, vectors, kTop, accepted, out.source_count, progress);
-  if (exact.empty()) {
-    out.stopped = true;
-    return false;
-  }
-  double sum = 0;
-  for (std::size_t i = 0; i < queries.size(); ++i) sum += overlap(ours[i], exact[i], true);
-  out.overlap_reference = "exact";
-  out.top10_overlap = sum / static_cast<double>(queries.size());
-  return true;
 }
 
 }  // namespace vkb

@@ -3,7 +3,9 @@
 // The same questions to the collection and to its source.
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,11 +21,19 @@ struct OverlapQuery {
   std::string blob;
 };
 
-// Fills the overlap figures of `out`. accepted: whether a key is one of the collection's; other
-// keys in the source's answers are left out. Returns false when stopped.
-bool compare_answers(RedisClient& client, const RedisPlan& plan, const Collection& collection,
-                     const std::vector<OverlapQuery>& queries,
-                     const std::function<bool(const std::string&)>& accepted,
-                     const ProgressFunction& progress, Verification& out);
+// What is compared with the source's answers.
+struct OverlapTask {
+  const Collection& collection;
+  const std::vector<OverlapQuery>& queries;
+  // Whether a key is one of the collection's; other keys in the source's answers are left out.
+  std::function<bool(const std::string&)> accepted;
+  std::uint64_t accepted_count = 0;
+  std::uint64_t poisoned_count = 0;  // keys whose vectors have no distance from others
+};
+
+// Nothing when stopped.
+std::optional<AnswerOverlap> compare_answers(RedisClient& client, const RedisPlan& plan,
+                                             const OverlapTask& task,
+                                             const ProgressFunction& progress);
 
 }  // namespace vkb

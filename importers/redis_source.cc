@@ -88,6 +88,14 @@ bool RedisSource::accepted(std::string_view id, std::string_view key) const {
   return found != accepted_.end() && found->second == hash_bytes(key);
 }
 
+std::vector<Hash128> RedisSource::accepted_keys() const {
+  std::vector<Hash128> keys;
+  keys.reserve(accepted_.size());
+  for (const auto& [id, key] : accepted_) keys.push_back(key);
+  std::sort(keys.begin(), keys.end());
+  return keys;
+}
+
 bool RedisSource::read_batch(std::vector<MappedRecord>& mapped) {
   mapped.clear();
   batch_bytes_ = 0;

@@ -82,6 +82,8 @@ class RedisSource final : public Source {
   const std::vector<std::string>& sample() const noexcept { return sample_; }
   // Whether the record `id` at `key` is one that was accepted.
   bool accepted(std::string_view id, std::string_view key) const;
+  // Hashes of the keys of all records that were accepted, ascending.
+  std::vector<Hash128> accepted_keys() const;
   // Keys whose vectors spoil RediSearch's graph: not finite (rejected), or zero under cosine.
   const std::vector<std::string>& poisoned_keys() const noexcept { return poisoned_keys_; }
 

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <future>
+#include <mutex>
 
 #include "importers/redis_overlap.h"
 #include "importers/redis_read.h"
@@ -14,6 +16,7 @@ namespace {
 
 constexpr std::size_t kExamples = 10;  // named in a problem
 constexpr std::uint64_t kProgressEvery = 5000;
+constexpr std::chrono::milliseconds kTellEvery{200};
 
 struct IdAndKey {
   std::string id;
@@ -210,6 +213,56 @@ std::vector<OverlapQuery> check_samples(RedisClient& client, const RedisPlan& pl
   return queries;
 }
 
+// The comparison of answers, which waits for Redis, beside the walk over the collection. Progress
+// is told by the thread that this belongs to.
+class AnswersBeside {
+ public:
+  // Without queries there is nothing to compare. What is given must stay.
+  AnswersBeside(RedisClient& client, const RedisPlan& plan, OverlapTask task) {
+    if (task.queries.empty()) return;
+    comparing_ = std::async(std::launch::async, [this, &client, &plan, task = std::move(task)] {
+      return compare_answers(client, plan, task, [this](const Progress& at) {
+        const std::scoped_lock lock(mutex_);
+        at_ = at;
+        return !stopped_;
+      });
+    });
+  }
+  ~AnswersBeside() { stop(); }  // and waits, as a future of async() does
+  AnswersBeside(const AnswersBeside&) = delete;
+  AnswersBeside& operator=(const AnswersBeside&) = delete;
+
+  void stop() {
+    const std::scoped_lock lock(mutex_);
+    stopped_ = true;
+  }
+  // Waits. Nothing when stopped.
+  std::optional<AnswerOverlap> finish(const ProgressFunction& progress) {
+    if (!comparing_.valid()) return AnswerOverlap();
+    while (comparing_.wait_for(kTellEvery) != std::future_status::ready) {
+      std::unique_lock lock(mutex_);
+      const Progress at = at_;
+      lock.unlock();
+      if (progress && at.done > 0 && !progress(at)) stop();
+    }
+    return comparing_.get();
+  }
+
+ private:
+  std::mutex mutex_;
+  Progress at_;  // guarded by mutex_, as below
+  bool stopped_ = false;
+  std::future<std::optional<AnswerOverlap>> comparing_;  // last: its thread uses the members above
+};
+
+void check_overlap(const VerifyOptions& options, Verification& out) {
+  if (out.queries == 0 || out.top10_overlap >= options.least_overlap) return;
+  add_problem(out,
+              "the top 10 agree with the exact answer in " + std::to_string(out.top10_overlap) +
+                  " of the places, less than " + std::to_string(options.least_overlap),
+              {});
+}
+
 }  // namespace
 
 std::string digest_of_keys(std::vector<Hash128> keys) {
@@ -224,27 +277,28 @@ Verification verify_import(RedisClient& client, const RedisPlan& plan, const Col
   const auto began = std::chrono::steady_clock::now();
   Verification out;
   out.poisoned = source.poisoned_keys();
-  Walk walk = prove_records(collection, source, options, out, keys);
-  out.stopped = walk.stopped;
+  const std::vector<OverlapQuery> queries =
+      check_samples(client, plan, collection, source, options, out);
+  const std::vector<Hash128> accepted = source.accepted_keys();
+  AnswersBeside answers(client, plan,
+                        {.collection = collection,
+                         .queries = queries,
+                         .accepted =
+                             [&](const std::string& key) {
+                               return std::binary_search(accepted.begin(), accepted.end(),
+                                                         hash_bytes(key));
+                             },
+                         .accepted_count = source.counts().accepted(),
+                         .poisoned_count = out.poisoned.size()});
+  const Walk walk = prove_records(collection, source, options, out, keys);
+  if (walk.stopped) answers.stop();
+  const std::optional<AnswerOverlap> overlap = answers.finish(options.progress);
+  out.stopped = walk.stopped || !overlap;
   if (!out.stopped) {
+    static_cast<AnswerOverlap&>(out) = *overlap;
     check_counts(client, plan, source, walk, out);
+    check_overlap(options, out);
     out.keys_digest = digest_of_keys(walk.proved);
-    std::sort(walk.proved.begin(), walk.proved.end());
-    const auto accepted = [&](const std::string& key) {
-      return std::binary_search(walk.proved.begin(), walk.proved.end(), hash_bytes(key));
-    };
-    const std::vector<OverlapQuery> queries =
-        check_samples(client, plan, collection, source, options, out);
-    if (!queries.empty()) {
-      compare_answers(client, plan, collection, queries, accepted, options.progress, out);
-      if (!out.stopped && out.top10_overlap < options.least_overlap) {
-        add_problem(out,
-                    "the top 10 agree with the exact answer in " +
-                        std::to_string(out.top10_overlap) + " of the places, less than " +
-                        std::to_string(options.least_overlap),
-                    {});
-      }
-    }
   }
   out.passed = !out.stopped && out.problems.empty() && out.count_ok;
   out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();

@@ -25,7 +25,16 @@ struct VerifyOptions {
   ProgressFunction progress;
 };
 
-struct Verification {
+// Random vectors as queries.
+struct AnswerOverlap {
+  std::uint64_t queries = 0;
+  double top10_overlap = 0;       // with the exact answer
+  std::string overlap_reference;  // "redis": its exact answer; "exact": computed from its vectors
+  std::optional<double> top10_overlap_default;  // with what Redis answers when asked as usual
+  std::optional<double> source_recall_default;  // of that answer itself
+};
+
+struct Verification : AnswerOverlap {
   // Counts.
   std::uint64_t source_count = 0;      // records taken from the source in its whole scan
   std::uint64_t store_count = 0;       // records in the collection
@@ -42,13 +51,7 @@ struct Verification {
   std::uint64_t samples_equal = 0;
   std::uint64_t documents_equal = 0;
   std::uint64_t samples_changed = 0;  // changed in Redis since they were read
-  // Random vectors as queries.
-  std::uint64_t queries = 0;
-  double top10_overlap = 0;       // with the exact answer
-  std::string overlap_reference;  // "redis": its exact answer; "exact": computed from its vectors
-  std::optional<double> top10_overlap_default;  // with what Redis answers when asked as usual
-  std::optional<double> source_recall_default;  // of that answer itself
-  std::vector<std::string> poisoned;            // keys whose vectors spoil Redis's own answers
+  std::vector<std::string> poisoned;  // keys whose vectors spoil Redis's own answers
 
   bool stopped = false;
   bool passed = false;

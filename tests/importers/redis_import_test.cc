@@ -8,7 +8,9 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <sstream>
+#include <thread>
 
 #include "importers/line_file.h"
 #include "importers/redis_record.h"
@@ -225,6 +227,27 @@ TEST_F(RedisImportTest, StoppedItGoesOnWhereItStopped) {
   EXPECT_EQ(rest.counts.unchanged, there);
   EXPECT_EQ(rest.counts.imported, 2000 - there);
   EXPECT_TRUE(rest.verification->passed);
+}
+
+// Answers are compared in a thread beside the proof.
+TEST_F(RedisImportTest, AStopWhileProvingStopsTheComparisonToo) {
+  fill(6000);
+  RedisImportOptions stopping = options();
+  std::set<std::thread::id> threads;
+  stopping.progress = [&](const Progress& at) {
+    threads.insert(std::this_thread::get_id());
+    return at.step != "prove";
+  };
+  const RedisImportResult stopped = import_redis(stopping);
+  EXPECT_TRUE(stopped.stopped);
+  EXPECT_EQ(stopped.report, "");
+  ASSERT_TRUE(stopped.verification);
+  EXPECT_FALSE(stopped.verification->passed);
+  EXPECT_EQ(threads, std::set{std::this_thread::get_id()});
+  const RedisImportResult result = import_redis(options());
+  EXPECT_EQ(result.counts.unchanged, 6000u);
+  EXPECT_EQ(result.verification->queries, 100u);
+  EXPECT_TRUE(result.verification->passed) << testing::PrintToString(result.verification->problems);
 }
 
 TEST_F(RedisImportTest, AServerThatGoesAwayForGoodIsAResumableError) {
