@@ -19,6 +19,10 @@ constexpr std::size_t kMostTerms = 16;
 constexpr std::size_t kLeastTerms = 3;
 // Pages that one transaction of merge_document_index() writes.
 constexpr int kMergePages = 500;
+// Parts of one level that FTS5 begins to merge into one; at 16 it merges them at one go, however
+// long a writer then waits. 150,000 documents of 370 bytes by parts 4 (FTS5's own) 8 16: indexed in
+// 5.9 5.4 4.8 s of processor time, and in 8 13 23 parts, each of which a query looks into.
+constexpr int kPartsMerged = 8;
 constexpr std::uint64_t kTickRows = 1000;
 
 std::string table_name(std::int64_t collection_id) {
@@ -111,7 +115,9 @@ std::int64_t make_document_index(Database& db, std::int64_t collection_id) {
              " USING fts5(document, content='', detail=none, columnsize=0,"
              " tokenize='trigram case_sensitive 1');"
              "CREATE VIRTUAL TABLE " +
-             term_table_name(collection_id) + " USING fts5vocab(" + table + ", row)");
+             term_table_name(collection_id) + " USING fts5vocab(" + table + ", row);" +
+             "INSERT INTO " + table + "(" + table + ", rank) VALUES('automerge', " +
+             std::to_string(kPartsMerged) + ")");
   Statement(db, "INSERT INTO document_index(collection_id, indexed_through) VALUES(?,0)")
       .bind(collection_id)
       .run();
