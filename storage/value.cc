@@ -2,6 +2,7 @@
 #include "storage/value.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -14,6 +15,10 @@ namespace vkb {
 namespace {
 
 using Json = nlohmann::json;
+
+// What stands for itself after a backslash, or for the character at the same place below.
+constexpr std::string_view kEscapes = "\"\\bfnrt";
+constexpr std::string_view kEscaped = "\"\\\b\f\n\r\t";
 
 [[noreturn]] void refuse(const std::string& key, const std::string& problem) {
   throw Error(ErrorCode::invalid_argument, "metadata key '" + key + "': " + problem);
@@ -133,6 +138,101 @@ class MetadataReader final : public Json::json_sax_t {
   std::string bad_key_;
 };
 
+// Reads what JsonPrinter writes, which has no blanks, several times as fast as nlohmann's lexer
+// does.
+class PrintedReader {
+ public:
+  PrintedReader(std::string_view text, MetadataReader& reader) : text_(text), reader_(reader) {}
+
+  // False for other text, JSON or not, of which `reader` may have been told some.
+  bool read() {
+    if (!is_utf8(text_) || !take('{')) return false;
+    reader_.start_object(0);
+    if (take('}')) return at_ == text_.size();
+    do {
+      if (!text() || !take(':')) return false;
+      reader_.key(string_);
+      if (!(take('[') ? array() : scalar())) return false;
+    } while (take(','));
+    return take('}') && at_ == text_.size();
+  }
+
+ private:
+  char next() const { return at_ < text_.size() ? text_[at_] : '\0'; }
+  bool take(char c) {
+    if (next() != c) return false;
+    ++at_;
+    return true;
+  }
+  bool take(std::string_view word) {
+    if (!text_.substr(at_).starts_with(word)) return false;
+    at_ += word.size();
+    return true;
+  }
+  bool array() {
+    reader_.start_array(0);
+    if (!take(']')) {
+      do {
+        if (!scalar()) return false;
+      } while (take(','));
+      if (!take(']')) return false;
+    }
+    return reader_.end_array();
+  }
+  bool scalar() {
+    if (next() == '"') return text() && reader_.string(string_);
+    if (take("true")) return reader_.boolean(true);
+    if (take("false")) return reader_.boolean(false);
+    if (take("null")) return reader_.null();
+    return number();
+  }
+  // Leaves the text in string_.
+  bool text() {
+    if (!take('"')) return false;
+    string_.clear();
+    for (std::size_t plain = at_; at_ < text_.size(); ++at_) {
+      const auto byte = static_cast<unsigned char>(text_[at_]);
+      if (byte >= 0x20 && byte != '"' && byte != '\\') continue;
+      string_.append(text_, plain, at_ - plain);
+      if (byte == '"') return take('"');
+      const std::size_t pair = byte == '\\' && at_ + 1 < text_.size()
+                                   ? kEscapes.find(text_[at_ + 1], 0)
+                                   : std::string_view::npos;
+      if (pair == std::string_view::npos) return false;
+      string_ += kEscaped[pair];
+      plain = ++at_ + 1;
+    }
+    return false;
+  }
+  bool number() {
+    const std::size_t end = std::min(text_.find_first_not_of("0123456789+-.eE", at_), text_.size());
+    const std::string_view token = text_.substr(at_, end - at_);
+    const std::string_view digits = token.substr(token.starts_with('-') ? 1 : 0);
+    const auto is_digit = [&](std::size_t at) {
+      return at < digits.size() && digits[at] >= '0' && digits[at] <= '9';
+    };
+    const std::size_t point = digits.find('.');
+    if (!is_digit(0) || (digits[0] == '0' && is_digit(1)) ||
+        (point != std::string_view::npos && !is_digit(point + 1))) {
+      return false;
+    }
+    at_ = end;
+    const auto read_as = [&](auto value, auto tell) {
+      const auto [stop, error] = std::from_chars(token.data(), token.data() + token.size(), value);
+      return error == std::errc{} && stop == token.data() + token.size() && tell(value);
+    };
+    if (digits.find_first_of(".eE") == std::string_view::npos) {
+      return read_as(std::int64_t{0}, [&](std::int64_t n) { return reader_.number_integer(n); });
+    }
+    return read_as(0.0, [&](double n) { return reader_.number_float(n, {}); });
+  }
+
+  std::string_view text_;
+  MetadataReader& reader_;
+  std::size_t at_ = 0;
+  std::string string_;
+};
+
 // Appends the JSON of values to a text; nlohmann's own printer takes every byte apart.
 class JsonPrinter {
  public:
@@ -180,11 +280,9 @@ class JsonPrinter {
 
  private:
   void escape(unsigned char byte) {
-    constexpr std::string_view kShort = "\"\"\\\\\bb\ff\nn\rr\tt";  // pairs
-    for (std::size_t i = 0; i < kShort.size(); i += 2) {
-      if (static_cast<unsigned char>(kShort[i]) != byte) continue;
+    if (const std::size_t at = kEscaped.find(static_cast<char>(byte)); at != kEscaped.npos) {
       out_ += '\\';
-      out_ += kShort[i + 1];
+      out_ += kEscapes[at];
       return;
     }
     out_ += "\\u00";
@@ -209,6 +307,8 @@ std::string to_json(const Metadata& metadata) {
 }
 
 Metadata parse_metadata(std::string_view text) {
+  MetadataReader usual;
+  if (PrintedReader(text, usual).read()) return usual.take();
   MetadataReader reader;
   if (!Json::sax_parse(text, &reader)) {
     throw Error(ErrorCode::invalid_argument,

@@ -89,6 +89,74 @@ TEST(Value, EveryValueComesBackFromItsJson) {
   EXPECT_EQ(to_json({{"b", true}, {"a", false}}), R"({"a":false,"b":true})");
 }
 
+// What to_json() prints is read by a reader of its own: blanks lead to the other one, which must
+// say the same.
+TEST(Value, BothReadersAgree) {
+  for (const char* json : {"0",
+                           "-0",
+                           "-1",
+                           "01",
+                           "-",
+                           "+1",
+                           "1.",
+                           ".5",
+                           "1.5",
+                           "-1.5e3",
+                           "1.e5",
+                           "1e5",
+                           "1E+5",
+                           "1e",
+                           "1e-400",
+                           "1e999",
+                           "00",
+                           "0.0",
+                           "-0.0",
+                           "12-3",
+                           "9223372036854775807",
+                           "9223372036854775808",
+                           "-9223372036854775809",
+                           "true",
+                           "tru",
+                           "truee",
+                           "null",
+                           "nul",
+                           R"("")",
+                           R"("a\"b")",
+                           R"("\\\b\f\n\r\t\/")",
+                           R"("\u00e4")",
+                           R"("\x")",
+                           "\"a\nb\"",
+                           R"("open)",
+                           R"("\)",
+                           "[]",
+                           "[1,2]",
+                           "[1,2.5]",
+                           "[1,]",
+                           "[1",
+                           R"(["a","b\n"])",
+                           "[true]",
+                           R"([1,"a"])",
+                           "[[1]]",
+                           "{}",
+                           "[{}]",
+                           "",
+                           "\"ä\"",
+                           "\"\xFF\"",
+                           "\"\x7F\""}) {
+    const auto outcome = [](const std::string& text) -> std::string {
+      try {
+        return to_json(parse_metadata(text));
+      } catch (const Error& error) {
+        return std::string(error.what()).substr(0, 30);
+      }
+    };
+    const std::string value = json;
+    EXPECT_EQ(outcome("{\"k\":" + value + "}"), outcome("{ \"k\" : " + value + " }")) << value;
+    EXPECT_EQ(outcome("{\"k\":" + value + ",\"l\":1}"), outcome("{ \"k\":" + value + " ,\"l\":1}"))
+        << value;
+  }
+}
+
 TEST(Value, FloatsComeBackBitForBit) {
   TestRandom random(1);
   for (int i = 0; i < 20'000; ++i) {
