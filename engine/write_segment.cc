@@ -147,19 +147,31 @@ class NewSegment {
   // The records' ids: a cache (R9), which spares queries from asking SQLite for each row they
   // answer with. Rows that are gone by now have none.
   void write_record_ids(std::span<const std::uint64_t> row_ids) {
-    writer_.begin(SectionKind::record_ids);
+    using Row = std::array<std::byte, kRecordIdBytes>;
+    std::vector<Row> rows(row_ids.size());
+    const auto put = [](std::string_view id, Row& row) {
+      if (id.size() >= row.size()) return;
+      row[0] = static_cast<std::byte>(id.size());
+      std::memcpy(&row[1], id.data(), id.size());
+    };
     store_.read([&](Database& db) {
       Records records(db, collection_id_);
-      for (const std::uint64_t row_id : row_ids) {
-        const std::string id = records.id_of(static_cast<std::int64_t>(row_id)).value_or("");
-        std::array<std::byte, kRecordIdBytes> row{};
-        if (id.size() < row.size()) {
-          row[0] = static_cast<std::byte>(id.size());
-          std::memcpy(&row[1], id.data(), id.size());
+      const std::optional<CollectionRow> collection = find_collection(db, collection_id_);
+      if (!collection || row_ids.size() < collection->record_count / kIdScanShare) {
+        for (std::size_t i = 0; i < row_ids.size(); ++i) {
+          put(records.id_of(static_cast<std::int64_t>(row_ids[i])).value_or(""), rows[i]);
         }
-        writer_.append(row);
+        return;
       }
+      records.for_each_id([&](std::int64_t row_id, std::string_view id) {
+        const auto key = static_cast<std::uint64_t>(row_id);
+        const auto found = std::lower_bound(row_ids.begin(), row_ids.end(), key);
+        if (found == row_ids.end() || *found != key) return;
+        put(id, rows[static_cast<std::size_t>(found - row_ids.begin())]);
+      });
     });
+    writer_.begin(SectionKind::record_ids);
+    for (const Row& row : rows) writer_.append(row);
     writer_.end();
   }
 

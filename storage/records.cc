@@ -49,6 +49,13 @@ std::optional<std::string> Records::id_of(std::int64_t row_id) {
   return std::string(found.text(0));
 }
 
+void Records::for_each_id(
+    const std::function<void(std::int64_t row_id, std::string_view id)>& visit) {
+  Statement all(db_, "SELECT row_id, id FROM record WHERE collection_id=? ORDER BY id");
+  all.bind(collection_id_);
+  while (all.step()) visit(all.integer(0), all.text(1));
+}
+
 std::int64_t Records::insert(const RecordRow& record, bool bulk) {
   Statement(db_,
             "INSERT INTO record(collection_id, id, uri, origin, metadata, document)"

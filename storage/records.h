@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -50,6 +51,9 @@ class Records {
   std::optional<std::int64_t> find(std::string_view id);
   // The other way round. A row's id never changes.
   std::optional<std::string> id_of(std::int64_t row_id);
+  // All of the collection's row ids and ids, in the order of ids: read from an index that has both,
+  // without touching records.
+  void for_each_id(const std::function<void(std::int64_t row_id, std::string_view id)>& visit);
   // bulk: the metadata is indexed by a merge later, see storage/posting_index.h. Returns the new
   // row_id.
   std::int64_t insert(const RecordRow& record, bool bulk = false);

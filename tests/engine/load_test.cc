@@ -288,5 +288,23 @@ TEST_F(Load, RebuildsAGraphOnlyForManyNewRows) {
   EXPECT_TRUE(is_sound(store_));
 }
 
+// Ids of records are in segments: a check compares them with the records. Of a large segment they
+// are read together, of one beside it that is small one by one.
+TEST_F(Load, SegmentsHaveTheIdsOfTheirRecords) {
+  load(test_records(5 * kGraphMinRows, 4), 5000);
+  load(test_records(kGraphMinRows + 4, 4, 2, "more"), 5000);
+  const CollectionInfo info = collection_.info();
+  ASSERT_EQ(info.segments.size(), 2u);
+  EXPECT_TRUE(info.segments[0].has_graph && info.segments[1].has_graph);
+  EXPECT_TRUE(is_sound(store_));
+  for (const std::string id : {"r7", "more7"}) {
+    const std::vector<std::string> ids = {id};
+    const Record record =
+        collection_.get({.ids = ids, .filter = {}, .include = {.embeddings = true}}).at(0);
+    const auto hits = collection_.query(*record.embedding, {.k = 1, .include = {}});
+    EXPECT_EQ(hits.at(0).record.id, id);
+  }
+}
+
 }  // namespace
 }  // namespace vkb
