@@ -3,19 +3,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <future>
-#include <optional>
-
-#include "importers/redis_read.h"
-#include "importers/redis_record.h"
+#include <utility>
 
 namespace vkb {
 namespace {
 
 constexpr std::size_t kLanes = 16;    // queries that are worked on side by side
 constexpr std::size_t kRows = 4;      // vectors that share a load of the queries
-constexpr std::size_t kBlock = 2048;  // vectors read while the block before is compared
-constexpr std::size_t kPipeline = 256;
+constexpr std::size_t kBlock = 2048;  // vectors gathered while the block before is compared
 
 // The queries in groups of kLanes, each group [dim][kLanes], so that the innermost loop runs over
 // queries: it needs no reordering of sums to be vectorised.
@@ -67,80 +62,6 @@ double squared_norm(std::span<const float> vector) {
   return sum;
 }
 
-// One block, read from Redis.
-struct Block {
-  std::vector<std::string> keys;
-  std::vector<float> vectors;  // [keys][dim]
-};
-
-class ExactSearch {
- public:
-  ExactSearch(Space space, std::uint32_t dim, std::vector<float> queries, std::size_t k)
-      : space_(space),
-        dim_(dim),
-        k_(k),
-        queries_(std::move(queries)),
-        best_(queries_.size() / dim) {}
-
-  void add(const Block& block) {
-    const std::vector<float> distances = block_distances(space_, dim_, queries_, block.vectors);
-    for (std::size_t row = 0; row < block.keys.size(); ++row) {
-      for (std::size_t query = 0; query < best_.size(); ++query) {
-        offer(best_[query], block.keys[row], distances[row * best_.size() + query]);
-      }
-    }
-  }
-
-  std::vector<std::vector<RedisNeighbour>> take() { return std::move(best_); }
-
- private:
-  // best is sorted, nearest first. A key that SCAN gives twice counts once.
-  void offer(std::vector<RedisNeighbour>& best, const std::string& key, float distance) const {
-    if (best.size() == k_ && !(distance < best.back().distance)) return;
-    const auto same = [&](const RedisNeighbour& other) { return other.key == key; };
-    if (std::any_of(best.begin(), best.end(), same)) return;
-    const auto place =
-        std::upper_bound(best.begin(), best.end(), distance,
-                         [](float value, const RedisNeighbour& n) { return value < n.distance; });
-    best.insert(place, {key, distance});
-    if (best.size() > k_) best.pop_back();
-  }
-
-  Space space_;
-  std::uint32_t dim_;
-  std::size_t k_;
-  std::vector<float> queries_;
-  std::vector<std::vector<RedisNeighbour>> best_;
-};
-
-void append(Block& block, const std::string& key, const std::optional<std::vector<float>>& vector) {
-  if (!vector) return;
-  block.keys.push_back(key);
-  block.vectors.insert(block.vectors.end(), vector->begin(), vector->end());
-}
-
-// Reads the vectors of `keys`, and nothing else where the layout lets it.
-void read_vectors(RedisClient& client, const RedisMapping& mapping,
-                  std::span<const std::string> keys, Block& block) {
-  if (mapping.json) {
-    for (const RawRecord& raw : RecordReader(client, true).read_all(keys)) {
-      if (raw.fields.empty()) continue;
-      const auto mapped = map_record(raw.key, raw.fields, mapping);
-      const auto* good = std::get_if<MappedRecord>(&mapped);
-      append(block, raw.key, good == nullptr ? std::nullopt : good->record.embedding);
-    }
-    return;
-  }
-  std::vector<RedisCommand> commands;
-  for (const std::string& key : keys) commands.push_back({"HGET", key, mapping.vector_field});
-  const std::vector<Reply> replies = client.pipeline(commands);
-  for (std::size_t i = 0; i < keys.size(); ++i) {
-    if (replies[i].type == Reply::Type::text) {
-      append(block, keys[i], vector_of(replies[i].text, mapping));
-    }
-  }
-}
-
 }  // namespace
 
 std::vector<float> block_distances(Space space, std::uint32_t dim, std::span<const float> queries,
@@ -183,42 +104,77 @@ std::vector<float> block_distances(Space space, std::uint32_t dim, std::span<con
   return distances;
 }
 
-std::vector<std::vector<RedisNeighbour>> exact_neighbours(
-    RedisClient& client, const RedisPlan& plan, std::span<const std::vector<float>> queries,
-    std::size_t k, const std::function<bool(const std::string&)>& accepted, std::uint64_t total,
-    const ProgressFunction& progress) {
-  std::vector<float> flat;
-  for (const std::vector<float>& query : queries) {
-    flat.insert(flat.end(), query.begin(), query.end());
-  }
-  ExactSearch search(plan.space, plan.mapping.dim, std::move(flat), k);
-  KeyScan scan(client, plan.scan_prefixes);
-  std::future<void> comparing;
-  Block block;
-  std::uint64_t done = 0;
-  const auto compare = [&] {
-    if (comparing.valid()) comparing.get();
-    comparing =
-        std::async(std::launch::async, [&search, full = std::move(block)] { search.add(full); });
-    block = {};
-  };
-  std::vector<std::string> keys;
-  while (scan.next(keys)) {
-    std::erase_if(keys, [&](const std::string& key) { return !accepted(key); });
-    for (std::size_t at = 0; at < keys.size(); at += kPipeline) {
-      const std::size_t count = std::min(kPipeline, keys.size() - at);
-      read_vectors(client, plan.mapping, std::span(keys).subspan(at, count), block);
-    }
-    done += keys.size();
-    if (block.keys.size() >= kBlock) compare();
-    if (progress && !progress({.step = "compare", .done = done, .total = total})) {
-      if (comparing.valid()) comparing.get();
-      return {};
+class ExactNeighbours::Search {
+ public:
+  Search(Space space, std::uint32_t dim, std::vector<float> queries, std::size_t k)
+      : space_(space),
+        dim_(dim),
+        k_(k),
+        queries_(std::move(queries)),
+        best_(queries_.size() / dim) {}
+
+  void add(const std::vector<std::string>& keys, const std::vector<float>& vectors) {
+    const std::vector<float> distances = block_distances(space_, dim_, queries_, vectors);
+    for (std::size_t row = 0; row < keys.size(); ++row) {
+      for (std::size_t query = 0; query < best_.size(); ++query) {
+        offer(best_[query], keys[row], distances[row * best_.size() + query]);
+      }
     }
   }
+
+  std::vector<std::vector<RedisNeighbour>> take() { return std::move(best_); }
+
+ private:
+  // best is sorted, nearest first. A key that SCAN gives twice counts once.
+  void offer(std::vector<RedisNeighbour>& best, const std::string& key, float distance) const {
+    if (best.size() == k_ && !(distance < best.back().distance)) return;
+    const auto same = [&](const RedisNeighbour& other) { return other.key == key; };
+    if (std::any_of(best.begin(), best.end(), same)) return;
+    const auto place =
+        std::upper_bound(best.begin(), best.end(), distance,
+                         [](float value, const RedisNeighbour& n) { return value < n.distance; });
+    best.insert(place, {key, distance});
+    if (best.size() > k_) best.pop_back();
+  }
+
+  Space space_;
+  std::uint32_t dim_;
+  std::size_t k_;
+  std::vector<float> queries_;
+  std::vector<std::vector<RedisNeighbour>> best_;
+};
+
+ExactNeighbours::ExactNeighbours(Space space, std::uint32_t dim,
+                                 std::span<const std::vector<float>> queries, std::size_t k)
+    : search_([&] {
+        std::vector<float> flat;
+        for (const std::vector<float>& query : queries) {
+          flat.insert(flat.end(), query.begin(), query.end());
+        }
+        return std::make_unique<Search>(space, dim, std::move(flat), k);
+      }()),
+      query_count_(queries.size()) {}
+
+ExactNeighbours::~ExactNeighbours() = default;
+
+void ExactNeighbours::add(const std::string& key, std::span<const float> vector) {
+  if (query_count_ == 0) return;
+  keys_.push_back(key);
+  vectors_.insert(vectors_.end(), vector.begin(), vector.end());
+  if (keys_.size() == kBlock) compare();
+}
+
+void ExactNeighbours::compare() {
+  if (comparing_.valid()) comparing_.get();
+  comparing_ = std::async(std::launch::async,
+                          [this, keys = std::exchange(keys_, {}),
+                           vectors = std::exchange(vectors_, {})] { search_->add(keys, vectors); });
+}
+
+std::vector<std::vector<RedisNeighbour>> ExactNeighbours::finish() {
   compare();
-  comparing.get();
-  return search.take();
+  comparing_.get();
+  return search_->take();
 }
 
 }  // namespace vkb

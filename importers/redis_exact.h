@@ -1,18 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Exact nearest neighbours among the vectors a Redis holds, in one pass over it. The yardstick for
-// an import whose source has no index to ask.
+// Exact nearest neighbours. The yardstick for an import whose source has no index to ask.
 #pragma once
 
 #include <cstdint>
-#include <functional>
+#include <future>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "engine/vkb.h"
-#include "importers/redis_client.h"
-#include "importers/redis_schema.h"
 
 namespace vkb {
 
@@ -22,16 +20,35 @@ struct RedisNeighbour {
 };
 
 // Distances of one block of vectors to all queries, [vectors][queries]. queries and vectors are
-// row-major, dim floats a row. For testing; exact_neighbours() uses it.
+// row-major, dim floats a row. For testing; ExactNeighbours uses it.
 std::vector<float> block_distances(Space space, std::uint32_t dim, std::span<const float> queries,
                                    std::span<const float> vectors);
 
-// For each query (dim floats) the k nearest among the plan's keys that `accepted` admits, nearest
-// first. Memory does not grow with the number of keys. progress: as Collection's, done in keys of
-// `total`; when it returns false the answer is empty.
-std::vector<std::vector<RedisNeighbour>> exact_neighbours(
-    RedisClient& client, const RedisPlan& plan, std::span<const std::vector<float>> queries,
-    std::size_t k, const std::function<bool(const std::string&)>& accepted, std::uint64_t total,
-    const ProgressFunction& progress);
+// The nearest of vectors that are given one by one, and compared in blocks by a thread beside.
+// Memory does not grow with their number. Thread safety: one thread at a time.
+class ExactNeighbours {
+ public:
+  // queries: dim floats each.
+  ExactNeighbours(Space space, std::uint32_t dim, std::span<const std::vector<float>> queries,
+                  std::size_t k);
+  ~ExactNeighbours();
+  ExactNeighbours(const ExactNeighbours&) = delete;
+  ExactNeighbours& operator=(const ExactNeighbours&) = delete;
+
+  // vector: dim floats. A key that comes twice counts once.
+  void add(const std::string& key, std::span<const float> vector);
+  // For each query the k nearest, nearest first. The last call.
+  std::vector<std::vector<RedisNeighbour>> finish();
+
+ private:
+  class Search;
+  void compare();
+
+  const std::unique_ptr<Search> search_;
+  const std::size_t query_count_;
+  std::vector<std::string> keys_;  // of the block being filled
+  std::vector<float> vectors_;     // [keys_][dim]
+  std::future<void> comparing_;    // last: its thread uses the search
+};
 
 }  // namespace vkb

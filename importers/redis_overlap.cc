@@ -9,14 +9,12 @@
 namespace vkb {
 namespace {
 
-constexpr std::size_t kTop = 10;
+constexpr std::size_t kTop = kOverlapTop;
 // Hits that are as near as the reference's last one are as good: both sides compute in float32,
 // and copies of a text have equal distances.
 constexpr float kTie = 2e-6F;
 
-using Neighbours = std::vector<RedisNeighbour>;
-
-Neighbours ask_collection(const Collection& collection, const OverlapQuery& query) {
+Neighbours ask(const Collection& collection, const OverlapQuery& query) {
   QueryOptions options;
   options.k = kTop;
   options.include = {.documents = false, .metadatas = false, .origins = true};
@@ -108,13 +106,27 @@ double overlap(const Neighbours& found, const Neighbours& reference, bool ties) 
   return std::min(1.0, static_cast<double>(right) / static_cast<double>(reference.size()));
 }
 
-struct Stopped {};
+}  // namespace
 
-// Nothing when RediSearch cannot answer (no rights, an old version).
-std::optional<AnswerOverlap> compare_with_index(
-    const RediSearch& search, const std::vector<OverlapQuery>& queries,
-    const std::vector<Neighbours>& ours, const std::function<bool(const std::string&)>& accepted,
-    const ProgressFunction& progress) {
+std::vector<Neighbours> ask_collection(const Collection& collection,
+                                       const std::vector<OverlapQuery>& queries) {
+  std::vector<Neighbours> answers;
+  for (const OverlapQuery& query : queries) answers.push_back(ask(collection, query));
+  return answers;
+}
+
+std::optional<AnswerOverlap> compare_with_index(RedisClient& client, const RedisPlan& plan,
+                                                const IndexTask& task,
+                                                const ProgressFunction& progress) {
+  const std::vector<OverlapQuery>& queries = task.queries;
+  const bool have_blobs = std::none_of(
+      queries.begin(), queries.end(), [](const OverlapQuery& query) { return query.blob.empty(); });
+  if (queries.empty() || !have_blobs || !plan.index || !plan.index->complete) return std::nullopt;
+  // Room for what will be left out: keys that are no records, and those without a distance.
+  const std::uint64_t extra = task.poisoned_count + plan.index->num_docs -
+                              std::min(plan.index->num_docs, task.accepted_count);
+  const RediSearch search(client, plan, extra);
+  if (!search.can_be_exact()) return std::nullopt;
   double exact_sum = 0;
   double default_sum = 0;
   double source_sum = 0;
@@ -122,13 +134,13 @@ std::optional<AnswerOverlap> compare_with_index(
     const Reply usual_reply = search.ask(queries[i].blob, false);
     const Reply exact_reply = search.ask(queries[i].blob, true);
     if (usual_reply.is_error() || exact_reply.is_error()) return std::nullopt;
-    const Neighbours usual = RediSearch::read(usual_reply, accepted);
-    const Neighbours exact = RediSearch::read(exact_reply, accepted);
-    exact_sum += overlap(ours[i], exact, true);
-    default_sum += overlap(ours[i], usual, false);
+    const Neighbours usual = RediSearch::read(usual_reply, task.accepted);
+    const Neighbours exact = RediSearch::read(exact_reply, task.accepted);
+    exact_sum += overlap(task.ours[i], exact, true);
+    default_sum += overlap(task.ours[i], usual, false);
     source_sum += overlap(usual, exact, true);
     if (progress && !progress({.step = "ask", .done = i + 1, .total = queries.size()})) {
-      throw Stopped{};
+      return std::nullopt;
     }
   }
   const auto count = static_cast<double>(queries.size());
@@ -139,14 +151,8 @@ std::optional<AnswerOverlap> compare_with_index(
                        .source_recall_default = source_sum / count};
 }
 
-AnswerOverlap compare_with_vectors(RedisClient& client, const RedisPlan& plan,
-                                   const OverlapTask& task, const std::vector<Neighbours>& ours,
-                                   const ProgressFunction& progress) {
-  std::vector<std::vector<float>> vectors;
-  for (const OverlapQuery& query : task.queries) vectors.push_back(query.vector);
-  const std::vector<Neighbours> exact =
-      exact_neighbours(client, plan, vectors, kTop, task.accepted, task.accepted_count, progress);
-  if (exact.empty()) throw Stopped{};
+AnswerOverlap compare_with_exact(const std::vector<Neighbours>& ours,
+                                 const std::vector<Neighbours>& exact) {
   double sum = 0;
   for (std::size_t i = 0; i < ours.size(); ++i) sum += overlap(ours[i], exact[i], true);
   AnswerOverlap out;
@@ -154,36 +160,6 @@ AnswerOverlap compare_with_vectors(RedisClient& client, const RedisPlan& plan,
   out.top10_overlap = sum / static_cast<double>(ours.size());
   out.overlap_reference = "exact";
   return out;
-}
-
-}  // namespace
-
-std::optional<AnswerOverlap> compare_answers(RedisClient& client, const RedisPlan& plan,
-                                             const OverlapTask& task,
-                                             const ProgressFunction& progress) {
-  std::vector<Neighbours> ours;
-  for (const OverlapQuery& query : task.queries) {
-    ours.push_back(ask_collection(task.collection, query));
-  }
-  const bool have_blobs =
-      std::none_of(task.queries.begin(), task.queries.end(),
-                   [](const OverlapQuery& query) { return query.blob.empty(); });
-  try {
-    if (plan.index && plan.index->complete && have_blobs) {
-      // Room for what will be left out: keys that are no records, and those without a distance.
-      const std::uint64_t extra = task.poisoned_count + plan.index->num_docs -
-                                  std::min(plan.index->num_docs, task.accepted_count);
-      const RediSearch search(client, plan, extra);
-      if (search.can_be_exact()) {
-        const auto compared =
-            compare_with_index(search, task.queries, ours, task.accepted, progress);
-        if (compared) return compared;
-      }
-    }
-    return compare_with_vectors(client, plan, task, ours, progress);
-  } catch (const Stopped&) {
-    return std::nullopt;
-  }
 }
 
 }  // namespace vkb

@@ -21,19 +21,33 @@ struct OverlapQuery {
   std::string blob;
 };
 
-// What is compared with the source's answers.
-struct OverlapTask {
-  const Collection& collection;
+using Neighbours = std::vector<RedisNeighbour>;
+
+// How many answers are asked for and compared.
+inline constexpr std::size_t kOverlapTop = 10;
+
+// The collection's answer to each query, as a search with no further options gives it.
+std::vector<Neighbours> ask_collection(const Collection& collection,
+                                       const std::vector<OverlapQuery>& queries);
+
+// What RediSearch is asked for.
+struct IndexTask {
   const std::vector<OverlapQuery>& queries;
-  // Whether a key is one of the collection's; other keys in the source's answers are left out.
+  const std::vector<Neighbours>& ours;
+  // Whether a key is one of the collection's; other keys in its answers are left out.
   std::function<bool(const std::string&)> accepted;
   std::uint64_t accepted_count = 0;
   std::uint64_t poisoned_count = 0;  // keys whose vectors have no distance from others
 };
 
-// Nothing when stopped.
-std::optional<AnswerOverlap> compare_answers(RedisClient& client, const RedisPlan& plan,
-                                             const OverlapTask& task,
-                                             const ProgressFunction& progress);
+// Nothing when there is no complete index, when it cannot answer exactly (no rights, an old
+// version), and when stopped.
+std::optional<AnswerOverlap> compare_with_index(RedisClient& client, const RedisPlan& plan,
+                                                const IndexTask& task,
+                                                const ProgressFunction& progress);
+
+// Both by query.
+AnswerOverlap compare_with_exact(const std::vector<Neighbours>& ours,
+                                 const std::vector<Neighbours>& exact);
 
 }  // namespace vkb

@@ -40,8 +40,10 @@ void add_problem(Verification& out, const std::string& sentence,
   out.problems.push_back(text + (examples.size() > kExamples ? ", …" : ""));
 }
 
+// The vectors of what is proved are what Redis gave, bit for bit: `exact` is told of them.
 Walk prove_records(const Collection& collection, const RedisSource& source,
-                   const VerifyOptions& options, Verification& out, LineFile& keys) {
+                   const VerifyOptions& options, ExactNeighbours& exact, Verification& out,
+                   LineFile& keys) {
   Walk walk;
   out.store_count = collection.count();
   std::uint64_t done = 0;
@@ -68,6 +70,7 @@ Walk prove_records(const Collection& collection, const RedisSource& source,
       walk.damaged.push_back(original.key);
     } else if (source.accepted(record.id, original.key)) {
       walk.proved.push_back(hash_bytes(original.key));
+      if (record.embedding) exact.add(original.key, *record.embedding);
       keys.write(escape_bytes(original.key) + '\t' + original.hash.hex() + '\n');
     } else {
       walk.unexpected.push_back({record.id, original.key});
@@ -213,40 +216,40 @@ std::vector<OverlapQuery> check_samples(RedisClient& client, const RedisPlan& pl
   return queries;
 }
 
-// The comparison of answers, which waits for Redis, beside the walk over the collection. Progress
-// is told by the thread that this belongs to.
-class AnswersBeside {
+// RediSearch's answers, beside the walk over the collection. Progress is told by the thread that
+// this belongs to.
+class IndexBeside {
  public:
-  // Without queries there is nothing to compare. What is given must stay.
-  AnswersBeside(RedisClient& client, const RedisPlan& plan, OverlapTask task) {
-    if (task.queries.empty()) return;
-    comparing_ = std::async(std::launch::async, [this, &client, &plan, task = std::move(task)] {
-      return compare_answers(client, plan, task, [this](const Progress& at) {
-        const std::scoped_lock lock(mutex_);
-        at_ = at;
-        return !stopped_;
-      });
-    });
-  }
-  ~AnswersBeside() { stop(); }  // and waits, as a future of async() does
-  AnswersBeside(const AnswersBeside&) = delete;
-  AnswersBeside& operator=(const AnswersBeside&) = delete;
+  // What is given must stay.
+  IndexBeside(RedisClient& client, const RedisPlan& plan, IndexTask task)
+      : comparing_(std::async(std::launch::async, [this, &client, &plan, task = std::move(task)] {
+          return compare_with_index(client, plan, task, [this](const Progress& at) {
+            const std::scoped_lock lock(mutex_);
+            at_ = at;
+            return !stopped_;
+          });
+        })) {}
+  ~IndexBeside() { stop(); }  // and waits, as a future of async() does
+  IndexBeside(const IndexBeside&) = delete;
+  IndexBeside& operator=(const IndexBeside&) = delete;
 
   void stop() {
     const std::scoped_lock lock(mutex_);
     stopped_ = true;
   }
-  // Waits. Nothing when stopped.
-  std::optional<AnswerOverlap> finish(const ProgressFunction& progress) {
-    if (!comparing_.valid()) return AnswerOverlap();
+  // Waits for it to end. Returns whether it was stopped, here by `progress` or before.
+  bool wait(const ProgressFunction& progress) {
     while (comparing_.wait_for(kTellEvery) != std::future_status::ready) {
       std::unique_lock lock(mutex_);
       const Progress at = at_;
       lock.unlock();
       if (progress && at.done > 0 && !progress(at)) stop();
     }
-    return comparing_.get();
+    const std::scoped_lock lock(mutex_);
+    return stopped_;
   }
+  // After wait(). Nothing when there is no answer.
+  std::optional<AnswerOverlap> take() { return comparing_.get(); }
 
  private:
   std::mutex mutex_;
@@ -279,23 +282,30 @@ Verification verify_import(RedisClient& client, const RedisPlan& plan, const Col
   out.poisoned = source.poisoned_keys();
   const std::vector<OverlapQuery> queries =
       check_samples(client, plan, collection, source, options, out);
+  const std::vector<Neighbours> ours = ask_collection(collection, queries);
+  std::vector<std::vector<float>> vectors;
+  for (const OverlapQuery& query : queries) vectors.push_back(query.vector);
+  ExactNeighbours exact(plan.space, plan.mapping.dim, vectors, kOverlapTop);
   const std::vector<Hash128> accepted = source.accepted_keys();
-  AnswersBeside answers(client, plan,
-                        {.collection = collection,
-                         .queries = queries,
-                         .accepted =
-                             [&](const std::string& key) {
-                               return std::binary_search(accepted.begin(), accepted.end(),
-                                                         hash_bytes(key));
-                             },
-                         .accepted_count = source.counts().accepted(),
-                         .poisoned_count = out.poisoned.size()});
-  const Walk walk = prove_records(collection, source, options, out, keys);
-  if (walk.stopped) answers.stop();
-  const std::optional<AnswerOverlap> overlap = answers.finish(options.progress);
-  out.stopped = walk.stopped || !overlap;
+  IndexBeside index(client, plan,
+                    {.queries = queries,
+                     .ours = ours,
+                     .accepted =
+                         [&](const std::string& key) {
+                           return std::binary_search(accepted.begin(), accepted.end(),
+                                                     hash_bytes(key));
+                         },
+                     .accepted_count = source.counts().accepted(),
+                     .poisoned_count = out.poisoned.size()});
+  const Walk walk = prove_records(collection, source, options, exact, out, keys);
+  if (walk.stopped) index.stop();
+  out.stopped = index.wait(options.progress);
   if (!out.stopped) {
-    static_cast<AnswerOverlap&>(out) = *overlap;
+    if (!queries.empty()) {
+      const std::optional<AnswerOverlap> overlap = index.take();
+      static_cast<AnswerOverlap&>(out) =
+          overlap ? *overlap : compare_with_exact(ours, exact.finish());
+    }
     check_counts(client, plan, source, walk, out);
     check_overlap(options, out);
     out.keys_digest = digest_of_keys(walk.proved);

@@ -6,9 +6,10 @@
 #include <cmath>
 #include <random>
 #include <set>
-
-#include "tests/importers/llama_index_data.h"
-#include "tests/importers/redis_server.h"
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace vkb {
 namespace {
@@ -55,33 +56,22 @@ TEST(RedisExactTest, DistancesAreThoseOfThePlainFormulas) {
   }
 }
 
-TEST(RedisExactTest, FindsTheNearestOfAllAcceptedKeys) {
-  VKB_NEEDS_REDIS();
-  const RedisServer server;
-  RedisClient client = client_of(server);
+TEST(RedisExactTest, FindsTheNearestOfAll) {
   constexpr std::size_t kDim = 8;
-  constexpr std::size_t kCount = 3000;
+  constexpr std::size_t kCount = 5000;  // more than two blocks
   const std::vector<float> vectors = random_floats(kCount * kDim, 5);
-  std::vector<RedisCommand> commands;
-  for (std::size_t i = 0; i < kCount; ++i) {
-    const std::vector<float> vector(&vectors[i * kDim], &vectors[i * kDim] + kDim);
-    commands.push_back(hset("doc:" + std::to_string(i), make_node("x", "t", vector, 1)));
-  }
-  commands.push_back({"HSET", "doc:broken", "vector", "abc"});
-  client.pipeline(commands);
-
-  RedisPlan plan;
-  plan.scan_prefixes = {"doc:"};
-  plan.mapping = llama_index_mapping(kDim);
-  plan.space = Space::l2;
   const std::vector<std::vector<float>> queries = {random_floats(kDim, 6), random_floats(kDim, 7)};
-  const auto accepted = [](const std::string& key) { return key != "doc:17"; };
-  const auto found = exact_neighbours(client, plan, queries, 10, accepted, kCount, {});
+  ExactNeighbours exact(Space::l2, kDim, queries, 10);
+  for (std::size_t i = 0; i < kCount; ++i) {
+    const std::span<const float> vector(&vectors[i * kDim], kDim);
+    exact.add("doc:" + std::to_string(i), vector);
+    if (i % 100 == 0) exact.add("doc:" + std::to_string(i), vector);
+  }
+  const auto found = exact.finish();
   ASSERT_EQ(found.size(), 2u);
   for (std::size_t query = 0; query < 2; ++query) {
     std::set<std::pair<double, std::string>> expected;
     for (std::size_t i = 0; i < kCount; ++i) {
-      if (i == 17) continue;
       expected.emplace(plain_distance(Space::l2, queries[query].data(), &vectors[i * kDim], kDim),
                        "doc:" + std::to_string(i));
     }
@@ -89,6 +79,11 @@ TEST(RedisExactTest, FindsTheNearestOfAllAcceptedKeys) {
     auto next = expected.begin();
     for (const RedisNeighbour& neighbour : found[query]) EXPECT_EQ(neighbour.key, (next++)->second);
   }
+}
+
+TEST(RedisExactTest, OfNothingIsNothing) {
+  const std::vector<std::vector<float>> queries = {{1, 2}};
+  EXPECT_TRUE(ExactNeighbours(Space::l2, 2, queries, 10).finish().at(0).empty());
 }
 
 }  // namespace
