@@ -18,8 +18,9 @@ namespace vkb {
 namespace {
 
 // Rows of a section that are made while those before them are written, and then taken out of
-// memory: each row read brings in up to two times 64 KiB around it.
-constexpr std::size_t kCopyRows = 1024;
+// memory: each row read brings in what the kernel maps with it, from 64 KiB around it to the two
+// megabytes of a large page of its cache, half a megabyte on average (Linux 6.18, ext4).
+constexpr std::size_t kCopyRows = 256;
 // Of them, what a thread does in one task.
 constexpr std::size_t kCopyTaskRows = 128;
 
