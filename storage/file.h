@@ -43,6 +43,9 @@ class NewFile {
   // Overwrites bytes appended earlier.
   virtual void write_at(std::uint64_t offset, std::span<const std::byte> data) = 0;
   virtual std::uint64_t size() const noexcept = 0;
+  // What is appended from now on will be read here and there, and little of it: the kernel is not
+  // to keep it in huge pages.
+  virtual void expect_sparse_reads() {}
   // Syncs the file, then its directory (R2). After this the file stays. A failed sync throws
   // io_error, and the file is removed, never synced again: what the kernel dropped is unknown.
   virtual void publish() = 0;
