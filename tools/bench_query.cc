@@ -31,6 +31,7 @@ struct BenchFlags {
   std::uint32_t threads = 1;
   std::uint32_t warm_up = 100;
   std::uint32_t batch = 0;  // queries in one call, beside single calls
+  double recall = 0;        // wanted: the smallest ef that reaches it is found
   bool exact = false;
   std::string where;
   std::string include;
@@ -195,6 +196,47 @@ double recall_of(const std::vector<std::vector<Hit>>& answers, const Truth& trut
   return recall.value();
 }
 
+// What the collection itself answers when it compares with every vector.
+Truth exact_truth(const BenchFlags& flags, const Collection& collection,
+                  const Matrix<float>& queries, QueryOptions options) {
+  options.exact = true;
+  Run run(collection, queries, options);
+  run.go(queries.rows, std::max(flags.threads, std::thread::hardware_concurrency()));
+  Truth truth(queries.rows);
+  for (std::size_t query = 0; query < queries.rows; ++query) {
+    for (const Hit& hit : run.answers[query]) truth[query].insert(hit.record.id);
+  }
+  return truth;
+}
+
+// The smallest ef whose recall reaches the target, to a sixteenth: recall grows with ef.
+std::uint32_t ef_for_recall(const BenchFlags& flags, const Collection& collection,
+                            const Matrix<float>& queries, QueryOptions options,
+                            const Truth& truth) {
+  constexpr std::uint32_t kMost = 1U << 16;
+  const auto reaches = [&](std::uint32_t ef) {
+    options.ef = ef;
+    Run run(collection, queries, options);
+    run.go(queries.rows, flags.threads);
+    return recall_of(run.answers, truth) >= flags.recall;
+  };
+  std::uint32_t enough = std::max(flags.k, 8U);
+  while (!stop_requested() && !reaches(enough)) {
+    if (enough >= kMost) {
+      throw Error(ErrorCode::invalid_argument, "recall " + json_fixed(flags.recall) +
+                                                   " is not reached with ef " +
+                                                   std::to_string(enough) + "; ask for less");
+    }
+    enough *= 2;
+  }
+  std::uint32_t little = enough / 2;
+  while (!stop_requested() && enough > flags.k && enough - little > enough / 16) {
+    const std::uint32_t middle = little + (enough - little) / 2;
+    (reaches(middle) ? enough : little) = middle;
+  }
+  return std::max(enough, flags.k);
+}
+
 Measured measure(const BenchFlags& flags, const Collection& collection,
                  const Matrix<float>& queries, const QueryOptions& options,
                  const std::optional<Truth>& truth) {
@@ -267,6 +309,9 @@ void write_table(Output& out, const BenchFlags& flags, std::size_t queries,
 }
 
 int run_bench_query(const BenchFlags& flags, Context& context) {
+  if (flags.recall > 0 && (flags.exact || !flags.ef.empty())) {
+    throw UsageError("--recall finds an ef; it does not go with --ef or --exact");
+  }
   if (flags.batch > 0 && flags.threads > 1) throw UsageError("--batch needs --threads 1");
   const Matrix<float> queries = read_npy_floats(flags.queries);
   QueryOptions options{.k = flags.k, .exact = flags.exact};
@@ -284,9 +329,17 @@ int run_bench_query(const BenchFlags& flags, Context& context) {
   std::optional<Truth> truth;
   if (!flags.truth.empty()) truth = read_truth(flags, queries.rows, collection);
   std::vector<std::uint32_t> widths = flags.ef;
-  if (widths.empty()) widths.push_back(known.ef_search);
 
   ProgressPrinter progress(context.quiet);
+  if (flags.recall > 0) {
+    if (!truth) {
+      progress.update("exact answers", 0, queries.rows);
+      truth = exact_truth(flags, collection, queries, options);
+    }
+    progress.update("ef for recall " + json_fixed(flags.recall), 0, queries.rows);
+    widths.push_back(ef_for_recall(flags, collection, queries, options, *truth));
+  }
+  if (widths.empty()) widths.push_back(known.ef_search);
   std::optional<FilterTimes> filter;
   if (options.filter && queries.rows > 0) {
     filter = measure_filter(collection, queries, options);
@@ -321,6 +374,11 @@ void register_bench_query(CLI::App& bench, Context& context) {
       ->delimiter(',')
       ->check(CLI::Range(1, 1000000).description(""))
       ->type_name("LIST");
+  verb->add_option("--recall", flags->recall,
+                   "Find the smallest ef with this recall, 0.95 for example; without --truth the "
+                   "exact answers are computed")
+      ->check(CLI::Range(0.01, 1.0).description(""))
+      ->type_name("R");
   verb->add_option("-k,--k", flags->k, "Results a query, 1 to 10000 [10]")
       ->check(CLI::Range(1, 10000).description(""))
       ->type_name("N");

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 
 import pytest
 
@@ -260,6 +261,34 @@ def test_bench_query_without_truth_and_for_people(vkb, store, ask, queries):
     assert result["recall"] is None and result["ef"] == ask("info")["ef_search"]
     text = vkb("bench", "query", "--queries", queries, "--path", store).stdout
     assert "recall" in text and "p99 us" in text
+
+
+def test_bench_query_finds_the_ef_for_a_recall(vkb, store_dir, tmp_path):
+    draw = random.Random(1).gauss
+    records = (
+        {"id": f"r{i}", "embedding": [draw(0, 1) for _ in range(32)], "document": ""}
+        for i in range(5000)
+    )
+    vkb("add", "--jsonl", "-", "--path", store_dir, "--collection", "many", input=lines(records))
+    vkb("compact", "--path", store_dir)  # so many get a graph
+    queries = write_npy(tmp_path / "q.npy", (40, 32), "<f4", [draw(0, 1) for _ in range(1280)])
+
+    def bench(*flags):
+        done = vkb("bench", "query", "--queries", queries, *flags, "--path", store_dir, "--json")
+        (result,) = json.loads(done.stdout)["results"]
+        return result
+
+    low, high = bench("--recall", 0.9), bench("--recall", 0.99)
+    assert low["recall"] >= 0.9 and high["recall"] >= 0.99
+    assert 10 < low["ef"] < high["ef"]
+    rows = true_rows(vkb, store_dir, queries)
+    truth = write_npy(tmp_path / "gt.npy", (40, 10), "<i4", sum(rows, []))
+    assert bench("--recall", 0.99, "--truth", truth)["ef"] == high["ef"]
+    below = bench("--ef", high["ef"] * 3 // 4, "--truth", truth)
+    assert below["recall"] < high["recall"]
+    refused = vkb("bench", "query", "--queries", queries, "--recall", 0.9, "--ef", 10, "--path",
+                  store_dir, check=False)  # fmt: skip
+    assert refused.returncode == 2 and "--ef" in refused.stderr
 
 
 def test_bench_query_refuses_what_does_not_fit(vkb, store, queries, tmp_path):
