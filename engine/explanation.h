@@ -19,7 +19,7 @@ struct Explanation {
     // exactly; "graph", "filtered graph": walked; "none": nothing to compare with.
     std::string_view plan;
     std::uint64_t estimated = 0;  // rows met by one-bit codes
-    std::uint64_t ranked = 0;     // rows met, or ranked again, by int8 codes
+    std::uint64_t ranked = 0;     // rows met, or ranked again, by four-bit or int8 codes
     std::uint64_t compared = 0;   // rows whose distance was computed from their vector
     double search_us = 0;
   };

@@ -102,13 +102,19 @@ void prefetch_links(const Segment& segment, std::uint32_t slot) noexcept {
   prefetch(segment.links0(slot), segment.links0_width() * sizeof(std::uint32_t));
 }
 
-// Appends the neighbours of a row that were not met before to `unvisited`, marked and fetched.
+// Which rows a walk compares: gather(slot, rows) appends the neighbours of a row that were not met
+// before, marked and fetched; start(entry) puts those into scratch.slots that it begins with.
 template <typename Distances>
 struct GatherAll {
   const Segment& segment;
   const Distances& distances;
-  VisitedMarks& visited;
+  Scratch& scratch;
+  const RowSelection& selection;
 
+  void start(std::uint32_t entry) const {
+    scratch.visited.first_visit(entry);
+    scratch.slots.assign(1, entry);
+  }
   void operator()(std::uint32_t slot, std::vector<std::uint32_t>& unvisited) const {
     const std::size_t size = unvisited.size();
     unvisited.resize(size + segment.links0_width());
@@ -116,7 +122,7 @@ struct GatherAll {
     each_neighbour(segment, slot, [&](std::uint32_t neighbour) {
       distances.fetch(neighbour);  // at hand if it was visited
       *end = neighbour;
-      end += visited.first_visit(neighbour) ? 1 : 0;
+      end += scratch.visited.first_visit(neighbour) ? 1 : 0;
     });
     unvisited.resize(static_cast<std::size_t>(end - unvisited.data()));
   }
@@ -128,11 +134,27 @@ template <typename Distances>
 struct GatherSelected {
   const Segment& segment;
   const Distances& distances;
-  VisitedMarks& visited;
-  std::vector<std::uint32_t>& bridges;
+  Scratch& scratch;
   const RowSelection& selection;
 
+  // Those near `entry`, and some from all over the segment, as what is selected may lie elsewhere.
+  void start(std::uint32_t entry) const {
+    scratch.slots.clear();
+    (*this)(entry, scratch.slots);
+    const std::uint32_t step = segment.row_count() / kSelectedStarts + 1;
+    for (std::uint32_t slot = 0; slot < segment.row_count();) {
+      const std::uint32_t next = std::min(slot - slot % step + step, segment.row_count());
+      while (slot < next && !selection.takes(slot)) ++slot;
+      if (slot < next && scratch.visited.first_visit(slot)) {
+        distances.fetch(slot);
+        scratch.slots.push_back(slot);
+      }
+      slot = next;
+    }
+  }
   void operator()(std::uint32_t slot, std::vector<std::uint32_t>& unvisited) const {
+    VisitedMarks& visited = scratch.visited;
+    std::vector<std::uint32_t>& bridges = scratch.bridges;
     bridges.clear();
     take_neighbours(slot, unvisited, [&](std::uint32_t other) {
       if (!visited.first_visit(other)) return;
@@ -155,108 +177,139 @@ struct GatherSelected {
                        const Other& other) const {
     each_neighbour(segment, slot, [&](std::uint32_t neighbour) {
       if (!selection.takes(neighbour)) return other(neighbour);
-      if (!visited.first_visit(neighbour)) return;
+      if (!scratch.visited.first_visit(neighbour)) return;
       distances.fetch(neighbour);
       unvisited.push_back(neighbour);
     });
   }
 };
 
-// Offers the rows in scratch.slots to scratch.pool, and the rows found by expanding its nearest
-// until all of them are (Malkov & Yashunin 2018, alg. 2). gather(slot, rows) appends the rows to
-// compare.
+// A walk that offers rows to scratch.pool, and the rows found by expanding its nearest until all of
+// them are (Malkov & Yashunin 2018, alg. 2). It leaves the `width` nearest that it finds there.
 template <typename Distances, typename Gather>
-void expand(const Segment& segment, const Distances& distances, Scratch& scratch,
-            const ReadAhead& reads, const Gather& gather) {
-  CandidatePool& pool = scratch.pool;
-  // A step gathers the neighbours of one row, and compares those of the row before, so that memory
-  // has a step's time to answer.
-  while (true) {
-    scratch.next_slots.clear();
+class Walk {
+ public:
+  Walk(const Segment& segment, const Distances& distances, Scratch& scratch, const ReadAhead& reads,
+       std::size_t width, const RowSelection& selection)
+      : segment_(segment),
+        distances_(distances),
+        scratch_(scratch),
+        reads_(reads),
+        gather_{segment, distances, scratch, selection} {
+    const std::uint32_t entry = descend(segment, distances, scratch, reads);
+    scratch.visited.begin(segment.row_count());
+    scratch.pool.reset(width);
+    gather_.start(entry);
+  }
+
+  // Gathers the neighbours of one row, and compares those of the row before, so that memory has a
+  // step's time to answer. False at the end.
+  bool step() {
+    CandidatePool& pool = scratch_.pool;
+    scratch_.next_slots.clear();
     if (const std::optional<std::uint32_t> slot = pool.next()) {
       pool.take();
-      gather(*slot, scratch.next_slots);
-      if (reads.is_cold()) {
-        reads.ask(distances.section(), scratch.next_slots);
-        pool.coming_slots(kListsAhead, scratch.coming);
-        reads.ask(SectionKind::links0, scratch.coming);
+      gather_(*slot, scratch_.next_slots);
+      if (reads_.is_cold()) {
+        reads_.ask(distances_.section(), scratch_.next_slots);
+        pool.coming_slots(kListsAhead, scratch_.coming);
+        reads_.ask(SectionKind::links0, scratch_.coming);
       }
-      if (const auto next = pool.next()) prefetch_links(segment, *next);
-    } else if (scratch.slots.empty()) {
-      return;
+      if (const auto next = pool.next()) prefetch_links(segment_, *next);
+    } else if (scratch_.slots.empty()) {
+      return false;
     }
-    distances.each(scratch.slots, [&](std::uint32_t neighbour, float distance) {
-      if (pool.offer({distance, neighbour})) prefetch_links(segment, neighbour);
+    distances_.each(scratch_.slots, [&](std::uint32_t neighbour, float distance) {
+      if (pool.offer({distance, neighbour})) prefetch_links(segment_, neighbour);
     });
-    scratch.slots.swap(scratch.next_slots);
+    scratch_.slots.swap(scratch_.next_slots);
+    return true;
   }
-}
 
-// Puts the rows into scratch.slots where a walk over selected rows begins: those near `entry`, and
-// some from all over the segment, as what is selected may lie elsewhere.
-template <typename Distances>
-void start_among_selected(const Segment& segment, std::uint32_t entry,
-                          const GatherSelected<Distances>& gather, Scratch& scratch) {
-  scratch.slots.clear();
-  gather(entry, scratch.slots);
-  const std::uint32_t step = segment.row_count() / kSelectedStarts + 1;
-  for (std::uint32_t slot = 0; slot < segment.row_count();) {
-    const std::uint32_t next = std::min(slot - slot % step + step, segment.row_count());
-    while (slot < next && !gather.selection.takes(slot)) ++slot;
-    if (slot < next && scratch.visited.first_visit(slot)) {
-      gather.distances.fetch(slot);
-      scratch.slots.push_back(slot);
-    }
-    slot = next;
-  }
-}
+ private:
+  const Segment& segment_;
+  const Distances& distances_;
+  Scratch& scratch_;
+  const ReadAhead& reads_;
+  const Gather gather_;
+};
 
-// Fills scratch.pool with the `width` nearest selected rows that a walk finds.
-template <typename Distances>
-void walk(const Segment& segment, const Distances& distances, Scratch& scratch, std::size_t width,
-          const RowSelection& selection) {
+// One walk for each of `distances`, in turns, in thread_scratch(0), (1) and so on.
+template <typename Gather, typename Distances>
+void walk_in_turns(const Segment& segment, const std::vector<Distances>& distances,
+                   std::size_t width, const RowSelection& selection) {
   const ReadAhead reads(segment, ReadAhead::Part::walk);
-  const std::uint32_t entry = descend(segment, distances, scratch, reads);
-  scratch.visited.begin(segment.row_count());
-  scratch.pool.reset(width);
+  std::vector<Walk<Distances, Gather>> walks;
+  walks.reserve(distances.size());
+  for (std::size_t i = 0; i < distances.size(); ++i) {
+    walks.emplace_back(segment, distances[i], thread_scratch(i), reads, width, selection);
+  }
+  for (bool going = true; going;) {
+    going = false;
+    for (auto& walk : walks) going |= walk.step();
+  }
+}
+
+template <typename Distances>
+void walk(const Segment& segment, const std::vector<Distances>& distances, std::size_t width,
+          const RowSelection& selection) {
   if (selection.dead == nullptr && selection.accepted == nullptr) {
-    scratch.visited.first_visit(entry);
-    scratch.slots.assign(1, entry);
-    expand(segment, distances, scratch, reads,
-           GatherAll<Distances>{segment, distances, scratch.visited});
+    walk_in_turns<GatherAll<Distances>>(segment, distances, width, selection);
   } else {
-    const GatherSelected<Distances> gather{segment, distances, scratch.visited, scratch.bridges,
-                                           selection};
-    start_among_selected(segment, entry, gather, scratch);
-    expand(segment, distances, scratch, reads, gather);
+    walk_in_turns<GatherSelected<Distances>>(segment, distances, width, selection);
   }
 }
 
 }  // namespace
 
+std::vector<std::vector<Neighbour>> search_graph(const Segment& segment,
+                                                 std::span<const PreparedQuery> queries,
+                                                 std::uint32_t k, std::uint32_t ef,
+                                                 const RowSelection& selection,
+                                                 SearchCounts* counts) {
+  assert(segment.has_graph() && has_codes(segment) && queries.size() <= kWalksAtOnce);
+  std::vector<std::vector<Neighbour>> answers(queries.size());
+  if (k == 0 || segment.row_count() == 0) return answers;
+  SearchCounts unasked;
+  SearchCounts& met = counts != nullptr ? *counts : unasked;
+  std::vector<RowDistances> distances;
+  distances.reserve(queries.size());
+  for (const PreparedQuery& query : queries) {
+    assert(query.dim() == segment.dim());
+    distances.emplace_back(segment, query, met);
+  }
+  const std::size_t width = std::min(std::max(ef, k), segment.row_count());
+  const std::size_t most = std::min(distances.front().rerank(k), width);
+  const std::size_t wider =
+      std::min<std::size_t>(width + width / kBitWalkExtra, segment.row_count());
+  if (segment.has_bit_codes()) {
+    std::vector<RowEstimates> estimates;
+    estimates.reserve(queries.size());
+    for (std::size_t i = 0; i < queries.size(); ++i) {
+      estimates.emplace_back(segment, queries[i], thread_scratch(i).bits, met);
+    }
+    walk(segment, estimates, wider, selection);
+  } else {
+    walk(segment, distances, width, selection);
+  }
+  const ReadAhead reads(segment, ReadAhead::Part::ranking);
+  for (std::size_t i = 0; i < queries.size(); ++i) {
+    Scratch& scratch = thread_scratch(i);
+    if (segment.has_bit_codes()) {
+      scratch.pool.nearest_slots(wider, scratch.slots);
+      narrow(distances[i], scratch, most, reads);
+    } else {
+      scratch.pool.nearest_slots(most, scratch.slots);
+    }
+    answers[i] = rerank(segment, distances[i], scratch, k, reads);
+  }
+  return answers;
+}
+
 std::vector<Neighbour> search_graph(const Segment& segment, const PreparedQuery& query,
                                     std::uint32_t k, std::uint32_t ef,
                                     const RowSelection& selection, SearchCounts* counts) {
-  assert(segment.has_graph() && has_codes(segment) && query.dim() == segment.dim());
-  if (k == 0 || segment.row_count() == 0) return {};
-  SearchCounts unasked;
-  SearchCounts& met = counts != nullptr ? *counts : unasked;
-  const RowDistances distances(segment, query, met);
-  Scratch& scratch = thread_scratch();
-  const std::size_t width = std::min(std::max(ef, k), segment.row_count());
-  const std::size_t most = std::min(distances.rerank(k), width);
-  if (segment.has_bit_codes()) {
-    const std::size_t wider =
-        std::min<std::size_t>(width + width / kBitWalkExtra, segment.row_count());
-    walk(segment, RowEstimates(segment, query, scratch.bits, met), scratch, wider, selection);
-    scratch.pool.nearest_slots(wider, scratch.slots);
-  } else {
-    walk(segment, distances, scratch, width, selection);
-    scratch.pool.nearest_slots(most, scratch.slots);
-  }
-  const ReadAhead reads(segment, ReadAhead::Part::ranking);
-  if (segment.has_bit_codes()) narrow(distances, scratch, most, reads);
-  return rerank(segment, distances, scratch, k, reads);
+  return std::move(search_graph(segment, std::span(&query, 1), k, ef, selection, counts).front());
 }
 
 }  // namespace vkb

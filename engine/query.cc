@@ -12,30 +12,38 @@
 namespace vkb {
 namespace {
 
-// accepted: null for all rows. plan: set to its name in an Explanation.
-std::vector<Neighbour> search_segment(const SegmentView& view, const PreparedQuery& query,
-                                      const QueryOptions& options, std::uint32_t ef,
-                                      const CompiledFilter::Slots* accepted, SearchCounts* counts,
-                                      std::string_view& plan) {
+// accepted: null for all rows. plan: set to its name in an Explanation. An answer for each of
+// `queries`, of which there are at most kWalksAtOnce.
+std::vector<std::vector<Neighbour>> search_segment(const SegmentView& view,
+                                                   std::span<const PreparedQuery> queries,
+                                                   const QueryOptions& options, std::uint32_t ef,
+                                                   const CompiledFilter::Slots* accepted,
+                                                   SearchCounts* counts, std::string_view& plan) {
   const Segment& segment = *view.segment;
   RowSelection selection{.dead = view.dead.get(), .accepted = nullptr};
   bool few = false;
   plan = "none";
+  std::vector<std::vector<Neighbour>> found(queries.size());
   if (accepted) {
-    if (accepted->count == 0) return {};
+    if (accepted->count == 0) return found;
     selection.accepted = &accepted->accepted;
     few = accepted->count * kExactShare <= segment.row_count();
   }
+  const auto flat = [&](std::size_t i) {
+    found[i] = search_flat(segment, queries[i], options.k, options.exact, selection, counts);
+  };
   if (options.exact || few || !segment.has_graph() || !has_codes(segment)) {
     plan = options.exact ? "exact" : "flat";
-    return search_flat(segment, query, options.k, options.exact, selection, counts);
+    for (std::size_t i = 0; i < queries.size(); ++i) flat(i);
+    return found;
   }
   plan = accepted ? "filtered graph" : "graph";
-  std::vector<Neighbour> found = search_graph(segment, query, options.k, ef, selection, counts);
-  // Rows that no walk reaches must not be missing where there is room for them.
-  if (found.size() < std::min<std::uint64_t>(options.k, view.live_count())) {
+  found = search_graph(segment, queries, options.k, ef, selection, counts);
+  for (std::size_t i = 0; i < queries.size(); ++i) {
+    // Rows that no walk reaches must not be missing where there is room for them.
+    if (found[i].size() >= std::min<std::uint64_t>(options.k, view.live_count())) continue;
     plan = "flat";
-    found = search_flat(segment, query, options.k, false, selection, counts);
+    flat(i);
   }
   return found;
 }
@@ -150,16 +158,20 @@ struct Question {
   const CompiledFilter* filter;  // null: all rows
 };
 
-std::vector<Neighbour> search_snapshot(const Question& question, const PreparedQuery& query) {
+// An answer for each of `queries`, of which there are at most kWalksAtOnce.
+std::vector<std::vector<Neighbour>> search_snapshot(const Question& question,
+                                                    std::span<const PreparedQuery> queries) {
   const auto& [snapshot, options, ef, filter] = question;
-  std::vector<Neighbour> nearest =
-      snapshot.memtable.search(query, options.k, filter ? &filter->rows : nullptr);
+  std::vector<std::vector<Neighbour>> nearest;
+  for (const PreparedQuery& query : queries) {
+    nearest.push_back(snapshot.memtable.search(query, options.k, filter ? &filter->rows : nullptr));
+  }
   for (std::size_t i = 0; i < snapshot.segments.size(); ++i) {
     Stopwatch watch(options.explain != nullptr);
     SearchCounts counts;
     std::string_view plan;
-    std::vector<Neighbour> found =
-        search_segment(snapshot.segments[i], query, options, ef,
+    std::vector<std::vector<Neighbour>> found =
+        search_segment(snapshot.segments[i], queries, options, ef,
                        filter ? &filter->segments[i] : nullptr, &counts, plan);
     if (options.explain) {
       Explanation::Segment& explained = options.explain->segments[i];
@@ -169,15 +181,17 @@ std::vector<Neighbour> search_snapshot(const Question& question, const PreparedQ
       explained.ranked += counts.ranked;
       explained.compared += counts.compared;
     }
-    if (nearest.empty()) {
-      nearest = std::move(found);
-      continue;
+    for (std::size_t q = 0; q < queries.size(); ++q) {
+      if (nearest[q].empty()) {
+        nearest[q] = std::move(found[q]);
+        continue;
+      }
+      std::vector<Neighbour> merged;
+      std::merge(nearest[q].begin(), nearest[q].end(), found[q].begin(), found[q].end(),
+                 std::back_inserter(merged));
+      if (merged.size() > options.k) merged.resize(options.k);
+      nearest[q] = std::move(merged);
     }
-    std::vector<Neighbour> merged;
-    std::merge(nearest.begin(), nearest.end(), found.begin(), found.end(),
-               std::back_inserter(merged));
-    if (merged.size() > options.k) merged.resize(options.k);
-    nearest = std::move(merged);
   }
   return nearest;
 }
@@ -224,17 +238,22 @@ std::vector<std::vector<Hit>> run_queries(Database& db, OpenCollection& collecti
                           .filter = filter.get()};
   if (options.explain) begin_explanation(question);
   Records records(db, state.collection_id);
-  for (std::size_t i = 0; i < queries.size(); ++i) {
+  for (std::size_t first = 0; first < queries.size(); first += kWalksAtOnce) {
     watch.lap();
-    const PreparedQuery prepared(queries[i], static_cast<Space>(state.space));
-    const std::vector<Neighbour> nearest = search_snapshot(question, prepared);
+    const auto some = queries.subspan(first, std::min(kWalksAtOnce, queries.size() - first));
+    std::vector<PreparedQuery> prepared;
+    prepared.reserve(some.size());
+    for (const auto query : some) prepared.emplace_back(query, static_cast<Space>(state.space));
+    const std::vector<std::vector<Neighbour>> nearest = search_snapshot(question, prepared);
     explanation.search_us += watch.lap();
-    answers[i].reserve(nearest.size());
-    for (const Neighbour& neighbour : nearest) {
-      answers[i].push_back(
-          {.record = read_record(records, static_cast<std::int64_t>(neighbour.row_id),
-                                 options.include, snapshot.get()),
-           .distance = neighbour.distance});
+    for (std::size_t i = 0; i < some.size(); ++i) {
+      std::vector<Hit>& hits = answers[first + i];
+      hits.reserve(nearest[i].size());
+      for (const Neighbour& neighbour : nearest[i]) {
+        hits.push_back({.record = read_record(records, static_cast<std::int64_t>(neighbour.row_id),
+                                              options.include, snapshot.get()),
+                        .distance = neighbour.distance});
+      }
     }
     explanation.records_us += watch.lap();
   }

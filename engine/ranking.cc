@@ -3,9 +3,9 @@
 
 namespace vkb {
 
-Scratch& thread_scratch() {
-  thread_local Scratch scratch;
-  return scratch;
+Scratch& thread_scratch(std::size_t number) {
+  thread_local std::array<Scratch, kWalksAtOnce> scratches;
+  return scratches[number];
 }
 
 void narrow(const RowDistances& distances, Scratch& scratch, std::size_t count,

@@ -160,8 +160,8 @@ struct Scratch {
   BitQuery bits;
 };
 
-// This thread's.
-Scratch& thread_scratch();
+// This thread's, for the walk `number` of those that take turns, below kWalksAtOnce.
+Scratch& thread_scratch(std::size_t number = 0);
 
 // Leaves in scratch.slots the `count` nearest of them, by codes.
 void narrow(const RowDistances& distances, Scratch& scratch, std::size_t count,

@@ -72,7 +72,7 @@ struct RowSelection {
 // How many rows a search met, by what it had of each to compare with its query.
 struct SearchCounts {
   std::uint64_t estimated = 0;  // one-bit codes
-  std::uint64_t ranked = 0;     // int8 codes
+  std::uint64_t ranked = 0;     // four-bit or int8 codes
   std::uint64_t compared = 0;   // vectors
 };
 
@@ -94,6 +94,12 @@ inline bool has_codes(const Segment& segment) noexcept {
 std::vector<Neighbour> search_graph(const Segment& segment, const PreparedQuery& query,
                                     std::uint32_t k, std::uint32_t ef,
                                     const RowSelection& selection, SearchCounts* counts = nullptr);
+// The same for several queries, at most kWalksAtOnce, whose walks take turns.
+std::vector<std::vector<Neighbour>> search_graph(const Segment& segment,
+                                                 std::span<const PreparedQuery> queries,
+                                                 std::uint32_t k, std::uint32_t ef,
+                                                 const RowSelection& selection,
+                                                 SearchCounts* counts = nullptr);
 
 // The k nearest selected rows by comparing with each; ascending, exact. When the segment has codes
 // and `exact` is false, codes choose the candidates and f32 orders them.

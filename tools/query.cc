@@ -151,7 +151,7 @@ void write_explanation(Output& out, const Explanation& explained) {
     out.write("  " + segment.file + ": " + std::string(segment.plan) + ", " +
               with_commas(segment.selected) + " of " + with_commas(segment.rows) + " rows, " +
               with_commas(segment.estimated) + " met by one-bit codes, " +
-              with_commas(segment.ranked) + " by int8 codes, " + with_commas(segment.compared) +
+              with_commas(segment.ranked) + " ranked by codes, " + with_commas(segment.compared) +
               " compared exactly, " + microseconds(segment.search_us) + "\n");
   }
   out.write("  log: " + with_commas(explained.log_rows) + " rows\n");

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "engine/codes.h"
+#include "engine/tuning.h"
 #include "storage/error.h"
 #include "tests/engine/sample_segment.h"
 
@@ -162,6 +163,28 @@ TEST_P(SearchSpaceTest, FilteredGraphSearchFindsSelectedRowsOnly) {
       total += recall(found, brute_force(*segment, query, 10, selection)) / 50;
     }
     EXPECT_GE(total, 0.98) << share;
+  }
+}
+
+// Walks that take turns find what each finds alone.
+TEST_P(SearchSpaceTest, SeveralQueriesAtOnceAreAnsweredAsOneByOne) {
+  const std::uint32_t dim = 32;
+  const auto vectors = clustered_vectors(3000, dim, 4);
+  const auto segment = segment_of(vectors, dim, {.space = GetParam(), .ef_construction = 100});
+  const auto accepted = random_bitmap(3000, 0.4, 6);
+  const auto queries = queries_of(vectors, dim, GetParam(), kWalksAtOnce);
+  for (const RowSelection& selection : {RowSelection{}, RowSelection{.accepted = &accepted}}) {
+    for (std::size_t count = 1; count <= queries.size(); ++count) {
+      const auto some = std::span(queries).first(count);
+      SearchCounts together;
+      SearchCounts alone;
+      const auto found = search_graph(*segment, some, 10, 60, selection, &together);
+      ASSERT_EQ(found.size(), count);
+      for (std::size_t i = 0; i < count; ++i) {
+        EXPECT_EQ(found[i], search_graph(*segment, some[i], 10, 60, selection, &alone)) << i;
+      }
+      EXPECT_EQ(together.ranked, alone.ranked);
+    }
   }
 }
 
