@@ -303,6 +303,7 @@ bool Collection::compact(const ProgressFunction& progress) {
   for (const SegmentView& view : snapshot->segments) {
     rows += view.live_count();
     worthwhile = worthwhile || view.dead_count > 0 ||
+                 view.segment->header().format_version < kSegmentFormatVersion ||
                  (!view.row.has_graph && view.row.row_count >= kGraphMinRows);
   }
   if (worthwhile) {

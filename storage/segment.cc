@@ -72,7 +72,9 @@ class HeaderCheck {
     if (Checksum::of(*header_) != header_->header_checksum) {
       corrupt("its header does not match its checksum");
     }
-    if (header_->format_version == 0) corrupt("its format version is 0, expected 1");
+    if (header_->format_version == 0) {
+      corrupt("its format version is 0, expected 1.." + std::to_string(kSegmentFormatVersion));
+    }
   }
 
   void check_section(const SectionEntry& section) const {

@@ -17,7 +17,7 @@
 namespace vkb {
 
 inline constexpr std::array<char, 8> kSegmentMagic = {'v', 'k', 'b', 's', 'e', 'g', '\r', '\n'};
-inline constexpr std::uint32_t kSegmentFormatVersion = 1;
+inline constexpr std::uint32_t kSegmentFormatVersion = 2;
 inline constexpr std::size_t kSegmentHeaderBytes = 4096;
 inline constexpr std::size_t kSectionAlignment = 4096;
 inline constexpr std::size_t kRowAlignment = 64;  // vectors and codes: a cache line
@@ -41,7 +41,7 @@ enum class SectionKind : std::uint32_t {
   links0 = 7,       // u32[n][2M]: neighbour slots at level 0, unused ones kNoNeighbour at the end
   upper_slots = 8,  // u32[level_count[1]]: the nodes above level 0, highest level first
   upper_links = 9,  // for level 1, 2, ..: u32[level_count[level]][M]: positions in upper_slots
-  // One-bit codes (engine/bit_codes.h); all three or none.
+  // From here on since version 2. One-bit codes (engine/bit_codes.h): all three or none.
   bit_directions = 10,  // kBitCodeBits rows as in codes_int8: what vectors are projected on
   bit_centre = 11,      // f32[kBitCodeBits]: the projection of what the bits are signs around
   codes_1bit = 12,      // kBitCodeBytes a row: two factors, then the bits

@@ -17,8 +17,9 @@ namespace {
 
 class SegmentCorrupt : public ::testing::Test {
  protected:
-  // 600 rows: codes and vectors of several pages, three levels of graph.
+  // 600 rows: codes and vectors of several pages, three levels of graph, every kind of section.
   SegmentCorrupt() : sample_(make_sample_segment(600, 24, 4, true)) {
+    add_sample_version_2(sample_);
     write_sample_segment(posix_file_system(), path_, sample_);
     good_ = read_whole_file(path_);
   }
@@ -75,7 +76,7 @@ TEST_F(SegmentCorrupt, EveryHeaderByteFlipped) {
       bytes[at] = static_cast<char>(bytes[at] ^ mask);
       const std::optional<Error> error = error_of([&] { open(bytes); });
       ASSERT_TRUE(error.has_value()) << "byte " << at;
-      const bool newer_version = at >= 8 && at < 12 && !(at == 8 && mask == 1);
+      const bool newer_version = at >= 8 && at < 12;
       EXPECT_EQ(to_string(error->code()),
                 to_string(newer_version ? ErrorCode::unsupported : ErrorCode::corruption))
           << "byte " << at << ": " << error->what();
@@ -115,7 +116,7 @@ TEST_F(SegmentCorrupt, CutShortAtEveryPageAndNearTheEnd) {
   }
   for (std::size_t less = 1; less < 70; ++less) {
     VKB_EXPECT_ERROR(open(good_.substr(0, good_.size() - less)), ErrorCode::corruption,
-                     "section upper_links ends at " + std::to_string(good_.size()) + ", file has " +
+                     "section codes_int4 ends at " + std::to_string(good_.size()) + ", file has " +
                          std::to_string(good_.size() - less) + " bytes");
   }
   VKB_EXPECT_ERROR(open(good_.substr(0, 4095)), ErrorCode::corruption,
@@ -180,13 +181,27 @@ TEST_F(SegmentCorrupt, SectionsMissingOrTwice) {
                  [](SegmentHeader& h) { h.section_count = UINT32_MAX; });
 }
 
-TEST_F(SegmentCorrupt, CodesMayBeAbsent) {
-  const auto segment = open_with([](SegmentHeader& h) {
-    section(h, SectionKind::codes_int8) = h.sections[h.section_count - 1];
-    --h.section_count;
-  });
-  EXPECT_FALSE(segment->has_int8_codes());
-  EXPECT_TRUE(segment->has_graph());
+TEST_F(SegmentCorrupt, CodesAndIdsMayBeAbsent) {
+  const auto open_without = [this](SectionKind kind) {
+    return open_with([kind](SegmentHeader& h) {
+      section(h, kind) = h.sections[h.section_count - 1];
+      h.sections[--h.section_count] = {};
+    });
+  };
+  EXPECT_TRUE(open(good_)->has_int8_codes());
+  EXPECT_FALSE(open_without(SectionKind::codes_int8)->has_int8_codes());
+  EXPECT_TRUE(open(good_)->has_int4_codes());
+  EXPECT_FALSE(open_without(SectionKind::codes_int4)->has_int4_codes());
+  EXPECT_TRUE(open(good_)->has_bit_codes());
+  for (const SectionKind kind :
+       {SectionKind::bit_directions, SectionKind::bit_centre, SectionKind::codes_1bit}) {
+    const auto segment = open_without(kind);
+    EXPECT_FALSE(segment->has_bit_codes());
+    EXPECT_TRUE(segment->has_int8_codes());
+    EXPECT_TRUE(segment->has_graph());
+  }
+  EXPECT_EQ(open(good_)->record_id(10), "r10");
+  EXPECT_EQ(open_without(SectionKind::record_ids)->record_id(10), std::nullopt);
 }
 
 TEST_F(SegmentCorrupt, CountsThatContradictEachOther) {
@@ -225,13 +240,15 @@ TEST_F(SegmentCorrupt, NotASegment) {
   std::string text_mode = good_;
   text_mode.replace(6, 2, "\n\n");
   VKB_EXPECT_ERROR(open(text_mode), ErrorCode::corruption, "does not begin as");
-  expect_corrupt("its format version is 0", [](SegmentHeader& h) { h.format_version = 0; });
+  expect_corrupt("its format version is 0, expected 1..2",
+                 [](SegmentHeader& h) { h.format_version = 0; });
 }
 
 TEST_F(SegmentCorrupt, ANewerVersionIsUnsupported) {
-  VKB_EXPECT_ERROR(open_with([](SegmentHeader& h) { h.format_version = 2; }),
+  VKB_EXPECT_ERROR(open_with([](SegmentHeader& h) { h.format_version = 3; }),
                    ErrorCode::unsupported,
-                   "segment s.vseg: its format is version 2, this program reads up to 1");
+                   "segment s.vseg: its format is version 3, this program reads up to 2; use a "
+                   "newer vkb");
 }
 
 TEST_F(SegmentCorrupt, UnknownSections) {
@@ -239,20 +256,20 @@ TEST_F(SegmentCorrupt, UnknownSections) {
     return [flags](SegmentHeader& h) {
       h.sections[h.section_count++] = {.kind = 77,
                                        .flags = flags,
-                                       .offset = h.sections[8].offset + 4096 * 16,
+                                       .offset = h.sections[13].offset + 4096 * 32,
                                        .bytes = 4,
                                        .checksum = 0};
       h.file_bytes = h.sections[h.section_count - 1].offset + 4;
     };
   };
-  const std::size_t unknown_at = header().sections[8].offset + 4096 * 16;
+  const std::size_t unknown_at = header().sections[13].offset + 4096 * 32;
   good_.resize(unknown_at + 4);
   const auto segment = open_with(add_unknown(0));  // optional: skipped
   expect_corrupt("section unknown kind 77 ends at", [&](SegmentHeader& h) {
     add_unknown(0)(h);
     h.sections[h.section_count - 1].bytes = 5;
   });
-  EXPECT_EQ(segment->sections().size(), 10U);
+  EXPECT_EQ(segment->sections().size(), 15U);
   EXPECT_EQ(segment->slot_of(sample_.row_ids[5]), 5U);
   VKB_EXPECT_ERROR(open_with(add_unknown(kSectionRequired)), ErrorCode::unsupported,
                    "section unknown kind 77 is of a newer format");

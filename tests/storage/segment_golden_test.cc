@@ -59,6 +59,13 @@ SampleSegment golden_graph() {
   return sample;
 }
 
+// What a segment with a graph got in version 2.
+SampleSegment golden_graph_v2() {
+  SampleSegment sample = golden_graph();
+  add_sample_version_2(sample);
+  return sample;
+}
+
 std::string golden_path(const std::string& name) { return VKB_GOLDEN_DIR "/" + name; }
 
 TEST(SegmentGolden, Version1FlatOpens) {
@@ -108,11 +115,50 @@ TEST(SegmentGolden, Version1GraphOpens) {
   segment->verify_all();
 }
 
-// Holds as long as version 1 is the current one: the same contents give the same bytes. With
+TEST(SegmentGolden, Version2FlatOpens) {
+  const auto segment = Segment::open(posix_file_system(), golden_path("segment_v2_flat.vseg"));
+  EXPECT_EQ(segment->header().format_version, 2U);
+  EXPECT_EQ(segment->header().space, 2U);
+  EXPECT_EQ(segment->row_count(), 3U);
+  EXPECT_EQ(segment->dim(), 2U);
+  EXPECT_FALSE(segment->has_graph());
+  EXPECT_FALSE(segment->has_int8_codes());
+  EXPECT_FALSE(segment->has_bit_codes());
+  EXPECT_EQ(segment->slot_of(5), 2U);
+  EXPECT_EQ(segment->vector(1)[1], -0.5F);
+  EXPECT_EQ(segment->record_id(5), std::nullopt);
+  segment->verify_all();
+}
+
+TEST(SegmentGolden, Version2GraphOpens) {
+  const auto segment = Segment::open(posix_file_system(), golden_path("segment_v2_graph.vseg"));
+  EXPECT_EQ(segment->header().format_version, 2U);
+  EXPECT_EQ(segment->header().m, 2U);
+  EXPECT_EQ(segment->row_count(), 4U);
+  EXPECT_EQ(segment->dim(), 3U);
+  EXPECT_TRUE(segment->has_graph());
+  EXPECT_TRUE(segment->has_int8_codes());
+  EXPECT_EQ(segment->links0(2)[2], 3U);
+  EXPECT_EQ(segment->vector(3)[2], 6.0F);
+  ASSERT_TRUE(segment->has_bit_codes());
+  EXPECT_EQ(segment->bit_directions().size(), 480U * 64);
+  EXPECT_EQ(segment->bit_directions()[2 * 64 + 16 + 2], static_cast<std::byte>(64));
+  ASSERT_EQ(segment->bit_centre().size(), 480U);
+  EXPECT_EQ(segment->bit_centre()[256], 0.5F);
+  EXPECT_EQ(segment->bit_code(1)[3], static_cast<std::byte>((67 * 7 + 3) % 251));
+  ASSERT_TRUE(segment->has_int4_codes());
+  EXPECT_EQ(segment->int4_code(3)[71], static_cast<std::byte>((4 * 72 - 1) % 253));
+  EXPECT_EQ(segment->record_id(40), "r40");
+  EXPECT_EQ(segment->record_id(10), "r10");
+  EXPECT_EQ(segment->record_id(11), std::nullopt);
+  segment->verify_all();
+}
+
+// Holds as long as version 2 is the current one: the same contents give the same bytes. With
 // VKB_WRITE_GOLDEN=1 in the environment it writes the files instead.
 TEST(SegmentGolden, TodaysWriterMakesTheSameBytes) {
   const std::vector<std::pair<std::string, SampleSegment>> golden = {
-      {"segment_v1_flat.vseg", golden_flat()}, {"segment_v1_graph.vseg", golden_graph()}};
+      {"segment_v2_flat.vseg", golden_flat()}, {"segment_v2_graph.vseg", golden_graph_v2()}};
   for (const auto& [name, sample] : golden) {
     const TempDirectory directory;
     write_sample_segment(posix_file_system(), directory.file(name), sample);

@@ -29,7 +29,40 @@ struct SampleSegment {
   std::vector<std::uint32_t> links0;
   std::vector<std::uint32_t> upper_slots;
   std::vector<std::uint32_t> upper_links;
+  // Since version 2 of the format; empty: no such section.
+  std::vector<std::byte> bit_directions{};  // [480][16 + dim]
+  std::vector<float> bit_centre{};
+  std::vector<std::byte> codes_1bit{};  // [n][64]
+  std::vector<std::byte> record_ids{};  // [n][64]
+  std::vector<std::byte> codes_int4{};  // [n][int4_code_bytes(dim)]
 };
+
+// One-bit and four-bit codes, of numbers that are no good for searching, and ids "r" and the row's:
+// the same on every platform.
+inline void add_sample_version_2(SampleSegment& sample) {
+  const std::size_t direction_bytes = sizeof(Int8CodeHeader) + sample.shape.dim;
+  sample.bit_directions.resize(kBitCodeBits * direction_bytes);
+  for (std::size_t bit = 0; bit < kBitCodeBits; ++bit) {
+    std::byte* row = sample.bit_directions.data() + bit * direction_bytes;
+    const Int8CodeHeader code{.scale = 0.0625F, .squared_norm = 1, .sum = 64, .reserved = 0};
+    std::memcpy(row, &code, sizeof(code));
+    row[sizeof(code) + bit % sample.shape.dim] = static_cast<std::byte>(64);
+    sample.bit_centre.push_back(static_cast<float>(bit) / 512);
+  }
+  for (const std::uint64_t row_id : sample.sorted_row_ids) {
+    for (std::size_t i = 0; i < kBitCodeBytes; ++i) {
+      sample.codes_1bit.push_back(static_cast<std::byte>((sample.codes_1bit.size() * 7 + i) % 251));
+    }
+    std::string id = "r" + std::to_string(row_id);
+    id.insert(id.begin(), static_cast<char>(id.size()));
+    id.resize(kRecordIdBytes);
+    const auto bytes = std::as_bytes(std::span(id));
+    sample.record_ids.insert(sample.record_ids.end(), bytes.begin(), bytes.end());
+    for (std::size_t i = 0; i < int4_code_bytes(sample.shape.dim); ++i) {
+      sample.codes_int4.push_back(static_cast<std::byte>(sample.codes_int4.size() % 253));
+    }
+  }
+}
 
 inline void add_sample_graph(SampleSegment& sample, std::uint32_t m) {
   SegmentWriter::Shape& shape = sample.shape;
@@ -122,6 +155,19 @@ inline void write_sections(SegmentWriter& writer, const SampleSegment& sample) {
     write_section(writer, SectionKind::links0, sample.links0);
     write_section(writer, SectionKind::upper_slots, sample.upper_slots);
     write_section(writer, SectionKind::upper_links, sample.upper_links);
+  }
+  if (!sample.codes_1bit.empty()) {
+    write_rows(writer, SectionKind::bit_directions, sample.bit_directions,
+               sizeof(Int8CodeHeader) + sample.shape.dim);
+    write_section(writer, SectionKind::bit_centre, sample.bit_centre);
+    write_section(writer, SectionKind::codes_1bit, sample.codes_1bit);
+  }
+  if (!sample.record_ids.empty()) {
+    write_section(writer, SectionKind::record_ids, sample.record_ids);
+  }
+  if (!sample.codes_int4.empty()) {
+    write_rows(writer, SectionKind::codes_int4, sample.codes_int4,
+               int4_code_bytes(sample.shape.dim));
   }
 }
 
