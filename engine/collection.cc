@@ -87,16 +87,17 @@ std::vector<Record> unpacked(Page page) {
   return std::move(page.records);
 }
 
-void describe_segments(const Snapshot& snapshot, CollectionInfo& info) {
+void describe_segments(const Snapshot& snapshot, bool residency, CollectionInfo& info) {
   info.unsealed_count = snapshot.memtable.live_count();
   for (const SegmentView& view : snapshot.segments) {
-    CollectionInfo::Segment segment{.file = view.row.file,
-                                    .row_count = view.row.row_count,
-                                    .tombstone_count = view.dead_count,
-                                    .byte_count = view.row.byte_count,
-                                    .resident_bytes = view.segment->file().resident_bytes(),
-                                    .has_graph = view.segment->has_graph(),
-                                    .sections = {}};
+    CollectionInfo::Segment segment{
+        .file = view.row.file,
+        .row_count = view.row.row_count,
+        .tombstone_count = view.dead_count,
+        .byte_count = view.row.byte_count,
+        .resident_bytes = residency ? view.segment->file().resident_bytes() : 0,
+        .has_graph = view.segment->has_graph(),
+        .sections = {}};
     for (const SectionEntry& section : view.segment->sections()) {
       segment.sections.emplace_back(to_string(static_cast<SectionKind>(section.kind)),
                                     section.bytes);
@@ -235,7 +236,7 @@ std::vector<std::vector<Hit>> Collection::query_batch(std::span<const std::vecto
   return ask(*store_, *open_, spans, options);
 }
 
-CollectionInfo Collection::info(bool segments) const {
+CollectionInfo Collection::info(bool segments, bool residency) const {
   return store_->read([&](Database& db) {
     const CollectionRow row = open_->row(db);
     CollectionInfo info{.name = row.name,
@@ -259,7 +260,7 @@ CollectionInfo Collection::info(bool segments) const {
     for (auto& [key, kind] : metadata_keys(db, row.collection_id)) {
       info.metadata_keys.emplace_back(std::move(key), scalar_name(kind));
     }
-    if (segments) describe_segments(*open_->snapshot(db, row), info);
+    if (segments) describe_segments(*open_->snapshot(db, row), residency, info);
     return info;
   });
 }

@@ -179,8 +179,8 @@ struct CheckResult {
 
 class Collection {
  public:
-  // segments = false: what SQLite knows, without the segments' part.
-  CollectionInfo info(bool segments = true) const;
+  // segments: not only what SQLite knows; residency: also which pages are in memory, O(bytes).
+  CollectionInfo info(bool segments = true, bool residency = true) const;
   const std::string& uuid() const noexcept;
 
   // Adds records, each with an embedding; one whose id exists, or came earlier in the batch, is

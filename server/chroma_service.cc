@@ -392,7 +392,7 @@ CollectionModel ChromaService::fork_collection(const CollectionPlace& place,
 
 IndexingStatus ChromaService::indexing_status(const CollectionPlace& place) const {
   return with(place, [](const Collection& collection) {
-    const CollectionInfo info = collection.info();
+    const CollectionInfo info = collection.info(true, false);
     return IndexingStatus{.total = info.record_count,
                           .indexed = info.record_count - info.unsealed_count};
   });

@@ -2,8 +2,8 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
-#include "tools/cli.h"
 #include "server/json_text.h"
+#include "tools/cli.h"
 
 namespace vkb {
 namespace {
@@ -11,7 +11,7 @@ namespace {
 int run_compact(Context& context) {
   Store store = context.open_to_write();
   Collection collection = context.open_collection(store);
-  const CollectionInfo before = collection.info();
+  const CollectionInfo before = collection.info(true, false);
   const StoreInfo bytes_before = store.info();
   const auto begin = std::chrono::steady_clock::now();
   ProgressPrinter progress(context.quiet, "records");
@@ -21,7 +21,7 @@ int run_compact(Context& context) {
     return context.stopped("nothing is lost; `vkb compact` again starts over");
   }
   const double seconds = milliseconds(begin, std::chrono::steady_clock::now()) / 1000;
-  const std::size_t segments = collection.info().segments.size();
+  const std::size_t segments = collection.info(true, false).segments.size();
   const StoreInfo bytes_after = store.info();
   const std::uint64_t disk_before = bytes_before.database_bytes + bytes_before.segment_bytes;
   const std::uint64_t disk_after = bytes_after.database_bytes + bytes_after.segment_bytes;

@@ -285,6 +285,20 @@ TEST_F(CollectionTest, EmptyBatchesAreFine) {
   EXPECT_EQ(collection_.count(), 0u);
 }
 
+TEST_F(CollectionTest, InfoLooksAtPagesOnlyWhenAskedTo) {
+  collection_.add(test_records(5000, 4));
+  collection_.compact();
+  const CollectionInfo all = collection_.info();
+  ASSERT_EQ(all.segments.size(), 1u);
+  EXPECT_GT(all.segments[0].resident_bytes, 0u);  // just written
+  const CollectionInfo without_pages = collection_.info(true, false);
+  ASSERT_EQ(without_pages.segments.size(), 1u);
+  EXPECT_EQ(without_pages.segments[0].resident_bytes, 0u);
+  EXPECT_EQ(without_pages.segments[0].sections, all.segments[0].sections);
+  EXPECT_TRUE(collection_.info(false).segments.empty());
+  EXPECT_EQ(collection_.info(false).record_count, 5000u);
+}
+
 TEST_F(CollectionTest, CompactReportsProgressAndMayBeStopped) {
   const std::vector<Record> records = test_records(5000, 4);
   collection_.add(records);
