@@ -27,6 +27,8 @@ Available detect() noexcept {
       __builtin_cpu_supports("avx512vpopcntdq")) {
     available.sets[available.count++] = &kAvx512Kernels;
   }
+#elif defined(__aarch64__)
+  available.sets[available.count++] = &kNeonKernels;
 #endif
   return available;
 }

@@ -14,7 +14,7 @@ namespace vkb {
 
 // All functions take n components of any alignment, n >= 0, are pure, and never read past n.
 struct Kernels {
-  std::string_view name;  // "avx512", "avx2", "plain"
+  std::string_view name;  // "avx512", "avx2", "neon", "plain"
   float (*dot_f32)(const float* a, const float* b, std::size_t n) noexcept;  // sum of a[i] * b[i]
   float (*squared_l2_f32)(const float* a, const float* b, std::size_t n) noexcept;
   // out[i]: the sum of rows[i][j] * query[j], exact, for `count` rows. query_sum: the sum of
@@ -35,8 +35,8 @@ struct Kernels {
                    const std::byte* planes, std::int32_t* out) noexcept;
 };
 
-// The best set for this CPU, or the one VKB_KERNELS names ("plain", "avx2", "avx512") when it runs
-// here.
+// The best set for this CPU, or the one VKB_KERNELS names ("plain", "avx2", "avx512", "neon") when
+// it runs here.
 const Kernels& kernels() noexcept;
 // Every set that this CPU can run, plain first.
 std::span<const Kernels* const> available_kernels() noexcept;
@@ -44,9 +44,10 @@ std::span<const Kernels* const> available_kernels() noexcept;
 const Kernels& choose_kernels(std::span<const Kernels* const> sets, std::string_view name) noexcept;
 
 // The sets themselves, a file each. Calling one that the CPU lacks ends the program: use the
-// functions above. The last two exist on x86-64 only.
+// functions above. AVX exists on x86-64 only, NEON on AArch64.
 extern const Kernels kPlainKernels;
 extern const Kernels kAvx2Kernels;
 extern const Kernels kAvx512Kernels;
+extern const Kernels kNeonKernels;
 
 }  // namespace vkb
