@@ -35,6 +35,14 @@ def test_help_and_version(vkb):
     assert vkb("--version").stdout.startswith("vkb ")
 
 
+def test_one_cxx_runtime_is_loaded(vkb_binary):
+    """Where the program holds the C++ runtime itself, no library may bring another."""
+    loaded = subprocess.run(["ldd", vkb_binary], capture_output=True, text=True, check=True).stdout
+    if "libstdc++" not in loaded:
+        for library in ("libre2", "libyaml-cpp", "libsimdjson", "libprometheus"):
+            assert library not in loaded
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
