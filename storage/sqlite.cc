@@ -15,10 +15,11 @@ namespace {
 
 constexpr int kBusyMilliseconds = 10'000;
 
-// The mutexes that all connections of the process share, in the order in which SQLite takes them.
-constexpr int kSharedMutexes[] = {SQLITE_MUTEX_STATIC_OPEN, SQLITE_MUTEX_STATIC_MAIN,
-                                  SQLITE_MUTEX_STATIC_VFS1, SQLITE_MUTEX_STATIC_LRU,
-                                  SQLITE_MUTEX_STATIC_PMEM, SQLITE_MUTEX_STATIC_PRNG,
+// The mutexes that all connections of the process share, in the order in which SQLite takes them:
+// the name of a temporary file needs a random number, and the first of these the default VFS.
+constexpr int kSharedMutexes[] = {SQLITE_MUTEX_STATIC_OPEN, SQLITE_MUTEX_STATIC_VFS1,
+                                  SQLITE_MUTEX_STATIC_PRNG, SQLITE_MUTEX_STATIC_MAIN,
+                                  SQLITE_MUTEX_STATIC_LRU,  SQLITE_MUTEX_STATIC_PMEM,
                                   SQLITE_MUTEX_STATIC_MEM};
 
 void enter_shared_mutexes() {
@@ -129,8 +130,8 @@ std::variant<std::int64_t, double, std::string> Statement::scalar(int column) co
     case SQLITE_TEXT:
       return std::string(text(column));
     default:
-      throw Error(ErrorCode::corruption,
-                  database_.path() + ": " + node_.key().substr(0, 200) + ": neither a number nor a text");
+      throw Error(ErrorCode::corruption, database_.path() + ": " + node_.key().substr(0, 200) +
+                                             ": neither a number nor a text");
   }
 }
 
