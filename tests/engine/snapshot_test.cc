@@ -52,6 +52,9 @@ class SnapshotTest : public ::testing::Test {
   TempDirectory directory_;
   FaultyFileSystem files_;
   OpenStore store_;
+  // As for whoever seals and merges: else the lock is given back when idle, and whoever takes it
+  // next removes files that are not named yet.
+  OpenStore::WriterHold hold_{store_};
   CollectionRow row_;
   std::shared_ptr<OpenCollection> collection_;
 };
