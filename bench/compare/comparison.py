@@ -254,6 +254,7 @@ class Comparison:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         result = self.task(builder.name, "build", data)
+        os.sync()  # writing it out must not go on beside what is measured next
         if "error" in result:
             self.skip(name, f"building failed: {result['error']}")
             return
