@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A store as vkb left it with schema 1 and segment format 1 (tests/golden/README.md): read as it is, and converted."""
+"""A store of schema 1 and segment format 1 (tests/golden/README.md): read as is, and converted."""
 
 from __future__ import annotations
 
