@@ -23,8 +23,8 @@ struct Kernels {
   void (*dot_i8)(const std::int8_t* query, std::int32_t query_sum, const std::int8_t* const* rows,
                  std::size_t count, std::size_t n, std::int32_t* out) noexcept;
   // out[i]: the sum of rows[i]'s codes times query[j], exact, for `count` rows of codes_int4, each
-  // of `blocks` blocks (storage/segment_format.h) of 128 codes. query: 128 * blocks components,
-  // whose sum is query_sum; those that the rows do not have are zero.
+  // of `blocks` blocks (storage/segment_format.h) of 128 codes. query: 128 * blocks components of
+  // -127 .. 127 whose sum is query_sum; those that the rows do not have are zero.
   void (*dot_i4)(const std::int8_t* query, std::int32_t query_sum, const std::byte* const* rows,
                  std::size_t count, std::size_t blocks, std::int32_t* out) noexcept;
   // The dot products of the bits of `count` rows, row i the 64 bytes at rows + 64 * numbers[i],

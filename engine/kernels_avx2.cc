@@ -12,41 +12,26 @@ namespace {
 
 using Arch = xsimd::fma3<xsimd::avx2>;
 
-// 16 products, summed in pairs: |a * b| <= 127 * 127, so a pair fits easily in 32 bits.
-__m256i multiply_add(__m256i sums, const std::int8_t* a, const std::int8_t* b) noexcept {
-  const __m256i wide_a = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(a)));
-  const __m256i wide_b = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(b)));
-  return _mm256_add_epi32(sums, _mm256_madd_epi16(wide_a, wide_b));
-}
-
-std::int32_t total(__m256i sums) noexcept {
+std::int32_t sum_of_lanes(__m256i sums) noexcept {
   __m128i half = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
   half = _mm_add_epi32(half, _mm_unpackhi_epi64(half, half));
   half = _mm_add_epi32(half, _mm_shuffle_epi32(half, 1));
   return _mm_cvtsi128_si32(half);
 }
 
-std::int32_t dot_i8_of(const std::int8_t* a, const std::int8_t* b, std::size_t n) noexcept {
-  __m256i sum0 = _mm256_setzero_si256();
-  __m256i sum1 = _mm256_setzero_si256();
-  std::size_t i = 0;
-  for (; i + 32 <= n; i += 32) {
-    sum0 = multiply_add(sum0, a + i, b + i);
-    sum1 = multiply_add(sum1, a + i + 16, b + i + 16);
+struct Products {
+  static __m256i zero() noexcept { return _mm256_setzero_si256(); }
+  // Summed in pairs: |a * b| <= 127 * 127, so a pair fits easily in 32 bits.
+  static __m256i add(__m256i sums, const std::int8_t* a, const std::int8_t* b) noexcept {
+    const auto wide = [](const std::int8_t* at) {
+      return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
+    };
+    return _mm256_add_epi32(sums, _mm256_madd_epi16(wide(a), wide(b)));
   }
-  if (i + 16 <= n) {
-    sum0 = multiply_add(sum0, a + i, b + i);
-    i += 16;
+  static std::int32_t total(__m256i a, __m256i b) noexcept {
+    return sum_of_lanes(_mm256_add_epi32(a, b));
   }
-  std::int32_t sum = total(_mm256_add_epi32(sum0, sum1));
-  for (; i < n; ++i) sum += std::int32_t{a[i]} * std::int32_t{b[i]};
-  return sum;
-}
-
-void dot_i8(const std::int8_t* query, std::int32_t /*query_sum*/, const std::int8_t* const* rows,
-            std::size_t count, std::size_t n, std::int32_t* out) noexcept {
-  for (std::size_t i = 0; i < count; ++i) out[i] = dot_i8_of(rows[i], query, n);
-}
+};
 
 void dot_i4(const std::int8_t* query, std::int32_t query_sum, const std::byte* const* rows,
             std::size_t count, std::size_t blocks, std::int32_t* out) noexcept {
@@ -68,9 +53,7 @@ void dot_i4(const std::int8_t* query, std::int32_t query_sum, const std::byte* c
                            _mm256_maddubs_epi16(high_codes, load(low + 64)));
       sums = _mm256_add_epi32(sums, _mm256_madd_epi16(products, ones));
     }
-    // Unsigned, because query_sum may come from a damaged file.
-    const auto sum = static_cast<std::uint32_t>(total(sums));
-    out[i] = static_cast<std::int32_t>(sum - 8 * static_cast<std::uint32_t>(query_sum));
+    out[i] = sum_of_lanes(sums) - 8 * query_sum;
   }
 }
 
@@ -105,7 +88,7 @@ std::int32_t dot_bits_of(const std::byte* row, const std::byte* planes) noexcept
       _mm256_add_epi64(_mm256_sad_epu8(_mm256_add_epi8(count(0), _mm256_add_epi8(two, two)), zero),
                        _mm256_sad_epu8(_mm256_add_epi8(four, four), zero));
   const __m256i negative = _mm256_sad_epu8(_mm256_add_epi8(eight, eight), zero);
-  return total(positive) - 2 * total(negative);
+  return sum_of_lanes(positive) - 2 * sum_of_lanes(negative);
 }
 
 void dot_bits(const std::byte* rows, const std::uint32_t* numbers, std::size_t count,
@@ -118,6 +101,7 @@ void dot_bits(const std::byte* rows, const std::uint32_t* numbers, std::size_t c
 }  // namespace
 
 constinit const Kernels kAvx2Kernels = {
-    "avx2", dot_f32_xsimd<Arch>, squared_l2_f32_xsimd<Arch>, dot_i8, dot_i4, dot_bits};
+    "avx2",  dot_f32_xsimd<Arch>, squared_l2_f32_xsimd<Arch>, dot_i8_by_16<Products>, dot_i4,
+    dot_bits};
 
 }  // namespace vkb

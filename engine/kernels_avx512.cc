@@ -22,6 +22,29 @@ __m128i totals(__m512i a, __m512i b, __m512i c, __m512i d) noexcept {
   return _mm_add_epi32(_mm256_castsi256_si128(quarters), _mm256_extracti128_si256(quarters, 1));
 }
 
+// out[i]: the sum of the lanes that add(row i) leaves, less `excess`. add(rows, sums) takes as many
+// rows as it has sums. Four at a time, so that their memory is waited for together and adding up
+// the lanes, which is the longest part for a single row, is shared. Unsigned, because a code from
+// a damaged file may give an excess of any size: then the result is wrong but defined.
+template <typename Row, typename Add>
+void in_fours(const Row* rows, std::size_t count, std::uint32_t excess, std::int32_t* out,
+              const Add& add) noexcept {
+  std::size_t i = 0;
+  for (; i + 4 <= count; i += 4) {
+    __m512i sums[4];
+    add(rows + i, sums);
+    const __m128i dots = totals(sums[0], sums[1], sums[2], sums[3]);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i),
+                     _mm_sub_epi32(dots, _mm_set1_epi32(static_cast<std::int32_t>(excess))));
+  }
+  for (; i < count; ++i) {
+    __m512i sums[1];
+    add(rows + i, sums);
+    const auto sum = static_cast<std::uint32_t>(_mm512_reduce_add_epi32(sums[0]));
+    out[i] = static_cast<std::int32_t>(sum - excess);
+  }
+}
+
 // dpbusd multiplies unsigned by signed bytes. x xor 0x80 is x + 128 as an unsigned byte, so a sum
 // comes out too large by 128 * query_sum. Bytes that a mask leaves out are not read, and are 0 in
 // the query, so they add nothing.
@@ -47,26 +70,10 @@ void multiply_add(const std::int8_t* query, const std::int8_t* const* rows, std:
   }
 }
 
-// Four rows at a time, so that their memory is waited for together and adding up the lanes, which
-// is the longest part for a single row, is shared.
 void dot_i8(const std::int8_t* query, std::int32_t query_sum, const std::int8_t* const* rows,
             std::size_t count, std::size_t n, std::int32_t* out) noexcept {
-  // Unsigned, because query_sum may come from a damaged file: then the result is wrong but defined.
-  const std::uint32_t excess = 128U * static_cast<std::uint32_t>(query_sum);
-  std::size_t i = 0;
-  for (; i + 4 <= count; i += 4) {
-    __m512i sums[4];
-    multiply_add(query, rows + i, n, sums);
-    const __m128i dots = totals(sums[0], sums[1], sums[2], sums[3]);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i),
-                     _mm_sub_epi32(dots, _mm_set1_epi32(static_cast<std::int32_t>(excess))));
-  }
-  for (; i < count; ++i) {
-    __m512i sums[1];
-    multiply_add(query, rows + i, n, sums);
-    const auto sum = static_cast<std::uint32_t>(_mm512_reduce_add_epi32(sums[0]));
-    out[i] = static_cast<std::int32_t>(sum - excess);
-  }
+  in_fours(rows, count, 128U * static_cast<std::uint32_t>(query_sum), out,
+           [=](const std::int8_t* const* some, auto& sums) { multiply_add(query, some, n, sums); });
 }
 
 template <std::size_t kRows>
@@ -88,21 +95,10 @@ void multiply_add_int4(const std::int8_t* query, const std::byte* const* rows, s
 
 void dot_i4(const std::int8_t* query, std::int32_t query_sum, const std::byte* const* rows,
             std::size_t count, std::size_t blocks, std::int32_t* out) noexcept {
-  const std::uint32_t excess = 8U * static_cast<std::uint32_t>(query_sum);  // unsigned: as above
-  std::size_t i = 0;
-  for (; i + 4 <= count; i += 4) {
-    __m512i sums[4];
-    multiply_add_int4(query, rows + i, blocks, sums);
-    const __m128i dots = totals(sums[0], sums[1], sums[2], sums[3]);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i),
-                     _mm_sub_epi32(dots, _mm_set1_epi32(static_cast<std::int32_t>(excess))));
-  }
-  for (; i < count; ++i) {
-    __m512i sums[1];
-    multiply_add_int4(query, rows + i, blocks, sums);
-    const auto sum = static_cast<std::uint32_t>(_mm512_reduce_add_epi32(sums[0]));
-    out[i] = static_cast<std::int32_t>(sum - excess);
-  }
+  in_fours(rows, count, 8U * static_cast<std::uint32_t>(query_sum), out,
+           [=](const std::byte* const* some, auto& sums) {
+             multiply_add_int4(query, some, blocks, sums);
+           });
 }
 
 // Four rows at a time: a dot product fits into 16 bits, so the sums of four share the lanes of one

@@ -11,33 +11,19 @@ namespace {
 
 using Arch = xsimd::neon64;
 
-// 16 products, each of which fits into 16 bits, summed in pairs.
-int32x4_t multiply_add(int32x4_t sums, int8x16_t a, int8x16_t b) noexcept {
-  sums = vpadalq_s16(sums, vmull_s8(vget_low_s8(a), vget_low_s8(b)));
-  return vpadalq_s16(sums, vmull_high_s8(a, b));
-}
-
-std::int32_t dot_i8_of(const std::int8_t* a, const std::int8_t* b, std::size_t n) noexcept {
-  int32x4_t sum0 = vdupq_n_s32(0);
-  int32x4_t sum1 = vdupq_n_s32(0);
-  std::size_t i = 0;
-  for (; i + 32 <= n; i += 32) {
-    sum0 = multiply_add(sum0, vld1q_s8(a + i), vld1q_s8(b + i));
-    sum1 = multiply_add(sum1, vld1q_s8(a + i + 16), vld1q_s8(b + i + 16));
+struct Products {
+  static int32x4_t zero() noexcept { return vdupq_n_s32(0); }
+  // Each product fits into 16 bits; they are summed in pairs.
+  static int32x4_t add(int32x4_t sums, const std::int8_t* a, const std::int8_t* b) noexcept {
+    const int8x16_t x = vld1q_s8(a);
+    const int8x16_t y = vld1q_s8(b);
+    sums = vpadalq_s16(sums, vmull_s8(vget_low_s8(x), vget_low_s8(y)));
+    return vpadalq_s16(sums, vmull_high_s8(x, y));
   }
-  if (i + 16 <= n) {
-    sum0 = multiply_add(sum0, vld1q_s8(a + i), vld1q_s8(b + i));
-    i += 16;
+  static std::int32_t total(int32x4_t a, int32x4_t b) noexcept {
+    return vaddvq_s32(vaddq_s32(a, b));
   }
-  std::int32_t sum = vaddvq_s32(vaddq_s32(sum0, sum1));
-  for (; i < n; ++i) sum += std::int32_t{a[i]} * std::int32_t{b[i]};
-  return sum;
-}
-
-void dot_i8(const std::int8_t* query, std::int32_t /*query_sum*/, const std::int8_t* const* rows,
-            std::size_t count, std::size_t n, std::int32_t* out) noexcept {
-  for (std::size_t i = 0; i < count; ++i) out[i] = dot_i8_of(rows[i], query, n);
-}
+};
 
 void dot_i4(const std::int8_t* query, std::int32_t query_sum, const std::byte* const* rows,
             std::size_t count, std::size_t blocks, std::int32_t* out) noexcept {
@@ -59,9 +45,7 @@ void dot_i4(const std::int8_t* query, std::int32_t query_sum, const std::byte* c
       products = vmlal_high_s8(products, high_codes, high);
       sums = vpadalq_s16(sums, products);
     }
-    // Unsigned, because query_sum may come from a damaged file.
-    const auto sum = static_cast<std::uint32_t>(vaddvq_s32(sums));
-    out[i] = static_cast<std::int32_t>(sum - 8 * static_cast<std::uint32_t>(query_sum));
+    out[i] = vaddvq_s32(sums) - 8 * query_sum;
   }
 }
 
@@ -90,6 +74,7 @@ void dot_bits(const std::byte* rows, const std::uint32_t* numbers, std::size_t c
 }  // namespace
 
 constinit const Kernels kNeonKernels = {
-    "neon", dot_f32_xsimd<Arch>, squared_l2_f32_xsimd<Arch>, dot_i8, dot_i4, dot_bits};
+    "neon",  dot_f32_xsimd<Arch>, squared_l2_f32_xsimd<Arch>, dot_i8_by_16<Products>, dot_i4,
+    dot_bits};
 
 }  // namespace vkb

@@ -55,19 +55,17 @@ void dot_i8(const std::int8_t* query, std::int32_t /*query_sum*/, const std::int
 void dot_i4(const std::int8_t* query, std::int32_t query_sum, const std::byte* const* rows,
             std::size_t count, std::size_t blocks, std::int32_t* out) noexcept {
   for (std::size_t i = 0; i < count; ++i) {
-    std::uint32_t sum = 0;  // unsigned, because query_sum may come from a damaged file
+    std::int32_t sum = 0;
     for (std::size_t block = 0; block < blocks; ++block) {
       const std::byte* const codes = rows[i] + 64 * block;
       const std::int8_t* const low = query + 128 * block;
       const std::int8_t* const high = low + 64;
-      std::int32_t part = 0;
       for (std::size_t j = 0; j < 64; ++j) {
         const int byte = std::to_integer<int>(codes[j]);
-        part += (byte & 15) * low[j] + (byte >> 4) * high[j];
+        sum += (byte & 15) * low[j] + (byte >> 4) * high[j];
       }
-      sum += static_cast<std::uint32_t>(part);
     }
-    out[i] = static_cast<std::int32_t>(sum - 8 * static_cast<std::uint32_t>(query_sum));
+    out[i] = sum - 8 * query_sum;
   }
 }
 

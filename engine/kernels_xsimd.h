@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The f32 kernels once for all vector instruction sets. Included only by files compiled with the
-// flags of one set, and instantiated there for that set's Arch, so that each instantiation exists
-// in one object file.
+// The kernels that several vector instruction sets share: f32 by xsimd, and int8 for those that
+// multiply 16 bytes at a time, for which xsimd has nothing. Included only by files compiled with
+// the flags of one set, and instantiated there for that set's Arch or Products, so that each
+// instantiation exists in one object file.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <xsimd/xsimd.hpp>
 
 namespace vkb {
@@ -51,6 +53,31 @@ float squared_l2_f32_xsimd(const float* a, const float* b, std::size_t n) noexce
   });
   for (; i < n; ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
   return sum;
+}
+
+// Kernels::dot_i8. Products has a register of Sums; zero(); add(sums, a, b), the sums and 16
+// products; and total(sums), of all lanes of two such.
+template <typename Products>
+void dot_i8_by_16(const std::int8_t* query, std::int32_t /*query_sum*/,
+                  const std::int8_t* const* rows, std::size_t count, std::size_t n,
+                  std::int32_t* out) noexcept {
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::int8_t* const row = rows[i];
+    auto sums0 = Products::zero();
+    auto sums1 = Products::zero();
+    std::size_t j = 0;
+    for (; j + 32 <= n; j += 32) {
+      sums0 = Products::add(sums0, row + j, query + j);
+      sums1 = Products::add(sums1, row + j + 16, query + j + 16);
+    }
+    if (j + 16 <= n) {
+      sums0 = Products::add(sums0, row + j, query + j);
+      j += 16;
+    }
+    std::int32_t sum = Products::total(sums0, sums1);
+    for (; j < n; ++j) sum += std::int32_t{row[j]} * std::int32_t{query[j]};
+    out[i] = sum;
+  }
 }
 
 }  // namespace vkb
