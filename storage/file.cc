@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -28,6 +29,8 @@ constexpr std::size_t kBufferBytes = std::size_t{2} << 20;
 // A touch of what is in a huge page maps all of it; of what was written in such pieces, no more
 // than the kernel maps around a touch anyway.
 constexpr std::size_t kSmallPieceBytes = std::size_t{64} << 10;
+// A process may often have no more than 1,024 descriptors, and a store more files.
+constexpr int kMostReadFiles = 256;
 constexpr ::mode_t kFileMode = 0644;  // the umask narrows it
 constexpr ::mode_t kDirectoryMode = 0755;
 
@@ -126,6 +129,8 @@ class PosixMappedFile final : public MappedFile {
     struct ::stat status {};
     if (::fstat(file.get(), &status) != 0) throw_system(errno, "cannot read " + path);
     size_ = static_cast<std::size_t>(status.st_size);
+    device_ = status.st_dev;
+    inode_ = status.st_ino;
     if (size_ == 0) return;  // mmap takes no empty range
     void* address = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, file.get(), 0);
     if (address == MAP_FAILED) throw_system(errno, "cannot map " + path);
@@ -133,6 +138,7 @@ class PosixMappedFile final : public MappedFile {
   }
   ~PosixMappedFile() override {
     if (data_ != nullptr) ::munmap(data_, size_);
+    if (file_) --read_files_;
   }
   PosixMappedFile(const PosixMappedFile&) = delete;
   PosixMappedFile& operator=(const PosixMappedFile&) = delete;
@@ -149,9 +155,8 @@ class PosixMappedFile final : public MappedFile {
   }
 
   bool read(std::size_t offset, std::span<std::byte> out) const noexcept override {
-    // Not before it is needed: a store may have more files than a process may have descriptors.
-    std::call_once(opened_, [&] { file_.emplace(open_descriptor(path_, O_RDONLY)); });
-    if (!file_ || !file_->is_open()) return false;  // one that was removed since
+    std::call_once(opened_, [&] { open_for_reads(); });
+    if (!file_) return false;
     for (std::size_t done = 0; done < out.size();) {
       const ::ssize_t got = ::pread(file_->get(), out.data() + done, out.size() - done,
                                     static_cast<::off_t>(offset + done));
@@ -181,6 +186,18 @@ class PosixMappedFile final : public MappedFile {
   static std::size_t page_bytes() noexcept {
     return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   }
+  // Sets file_ if it is still the mapped one, and not too many are open so.
+  void open_for_reads() const noexcept {
+    Descriptor file = open_descriptor(path_, O_RDONLY);
+    struct ::stat status {};
+    if (!file.is_open() || ::fstat(file.get(), &status) != 0) return;
+    if (status.st_dev != device_ || status.st_ino != inode_) return;
+    if (++read_files_ > kMostReadFiles) {
+      --read_files_;
+      return;
+    }
+    file_.emplace(std::move(file));
+  }
   static int advice(Access access) noexcept {
     switch (access) {
       case Access::normal:
@@ -198,11 +215,15 @@ class PosixMappedFile final : public MappedFile {
     return MADV_NORMAL;
   }
 
+  static inline std::atomic<int> read_files_{0};
+
   std::string path_;
-  mutable std::once_flag opened_;
-  mutable std::optional<Descriptor> file_;
   std::byte* data_ = nullptr;
   std::size_t size_ = 0;
+  ::dev_t device_ = 0;
+  ::ino_t inode_ = 0;
+  mutable std::once_flag opened_;
+  mutable std::optional<Descriptor> file_;  // from the first read() on
 };
 
 class PosixNewFile final : public NewFile {
@@ -253,10 +274,12 @@ class PosixNewFile final : public NewFile {
 
   std::uint64_t size() const noexcept override { return written_ + buffer_.size(); }
 
-  void expect_sparse_reads() override {
+  void expect_reads(MappedFile::Access access) override {
     require_writing();
-    flush_buffer();
-    piece_ = kSmallPieceBytes;
+    const std::size_t piece =
+        access == MappedFile::Access::sparse ? kSmallPieceBytes : kBufferBytes;
+    if (piece != piece_) flush_buffer();
+    piece_ = piece;
   }
 
   void publish() override {
@@ -300,14 +323,12 @@ class PosixNewFile final : public NewFile {
   // `total`: how many bytes the file was going to have, for the message.
   void write(std::uint64_t offset, std::span<const std::byte> data, std::uint64_t total) {
     std::size_t done = 0;
-    for (std::size_t wrote = 1; wrote > 0 && done < data.size(); done += wrote) {
+    while (done < data.size()) {
       const std::size_t in_piece = piece_ - (offset + done) % piece_;
       const auto piece = data.subspan(done, std::min(in_piece, data.size() - done));
-      wrote = write_fully(file_.get(), offset + done, piece);
-      if (wrote < piece.size()) {
-        done += wrote;
-        break;
-      }
+      const std::size_t wrote = write_fully(file_.get(), offset + done, piece);
+      done += wrote;
+      if (wrote < piece.size()) break;
     }
     if (done == data.size()) {
       // Lets the disk begin, so that publish() does not wait for all of a large file. A hint: it is

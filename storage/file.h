@@ -28,7 +28,8 @@ class MappedFile {
   virtual std::span<const std::byte> bytes() const noexcept = 0;
   virtual void advise(std::size_t offset, std::size_t size, Access access) const noexcept = 0;
   // Copies bytes without mapping their pages into this process. False when that does not work, and
-  // the mapping has to do.
+  // the mapping has to do: beyond the end, once the name is gone or another file's, and while many
+  // other files are read so, as each keeps a descriptor from its first read on.
   virtual bool read(std::size_t offset, std::span<std::byte> out) const noexcept = 0;
   // How many bytes of the mapping are in memory now.
   virtual std::uint64_t resident_bytes() const = 0;
@@ -43,9 +44,9 @@ class NewFile {
   // Overwrites bytes appended earlier.
   virtual void write_at(std::uint64_t offset, std::span<const std::byte> data) = 0;
   virtual std::uint64_t size() const noexcept = 0;
-  // What is appended from now on will be read here and there, and little of it: the kernel is not
-  // to keep it in huge pages.
-  virtual void expect_sparse_reads() {}
+  // How what is appended from now on will be read; a hint. What is read `sparse` the kernel is not
+  // to keep in huge pages.
+  virtual void expect_reads(MappedFile::Access access) = 0;
   // Syncs the file, then its directory (R2). After this the file stays. A failed sync throws
   // io_error, and the file is removed, never synced again: what the kernel dropped is unknown.
   virtual void publish() = 0;

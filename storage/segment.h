@@ -28,9 +28,9 @@ struct Residency {
 };
 
 // A sealed, immutable part of a collection: a mapped segment file. Opening checks the header, and
-// that each section has the size that the header's counts demand, and reads nothing else: its cost
-// does not depend on row_count. Addresses are base + slot * stride. Thread safety: immutable, but
-// for residency().
+// that each section has the size that the header's counts demand, and reads nothing else. It costs
+// the same whatever row_count is, but for a bit a row in memory. Addresses are base + slot *
+// stride. Thread safety: immutable, but for residency().
 class Segment {
  public:
   // Throws corruption (naming file, section, expected and found), unsupported for a newer format,
@@ -105,8 +105,8 @@ class Segment {
   void verify_all(const std::function<bool(std::uint64_t)>& progress = {}) const;
   const MappedFile& file() const noexcept { return *file_; }
   std::span<const SectionEntry> sections() const noexcept;
-  // Takes the pages of vectors and int8 codes out of this process, which leaves them in the page
-  // cache: for work that passes over all of them once.
+  // Takes the pages of vectors and int8 codes out of this process, which leaves them
+  // in the page cache: for work that passes over all of them once.
   void release_rows() const noexcept;
 
   // Where the rows of a section that has one for each slot lie in the file; zeros when it is not

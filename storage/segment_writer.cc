@@ -50,7 +50,8 @@ class SegmentWriter::Impl {
     if (has_section(kind)) fail("section " + name + " begins twice");
     if (header_.m == 0 && is_graph_section(kind)) fail("section " + name + " begins, but m is 0");
     pad_to(kSectionAlignment);
-    if (kind == SectionKind::vectors) file_->expect_sparse_reads();
+    using Access = MappedFile::Access;
+    file_->expect_reads(kind == SectionKind::vectors ? Access::sparse : Access::random);
     section_ = &header_.sections[header_.section_count];
     section_->kind = static_cast<std::uint32_t>(kind);
     section_->flags = is_data(kind) ? kSectionRequired : 0;

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -43,13 +44,15 @@ TEST(Error, CodesHaveNames) {
   EXPECT_EQ(to_string(ErrorCode::io_error), "io_error");
 }
 
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+
 TEST(NewFile, HoldsWhatWasAppendedOnBothSidesOfTheBuffer) {
   const TempDirectory directory;
   std::string expected;
   const std::unique_ptr<NewFile> file = files().create(directory.file("a"));
   for (const std::size_t size :
-       {std::size_t{1}, std::size_t{4095}, (std::size_t{1} << 20) - 4096, std::size_t{1},
-        std::size_t{3} << 20, std::size_t{0}, std::size_t{1} << 20, std::size_t{777}}) {
+       {std::size_t{1}, std::size_t{4095}, kHugePage - 4096, std::size_t{1}, 3 * kHugePage,
+        std::size_t{0}, kHugePage, std::size_t{777}}) {
     const std::string part = pattern(size);
     file->append(bytes_of(part));
     expected += part;
@@ -58,6 +61,43 @@ TEST(NewFile, HoldsWhatWasAppendedOnBothSidesOfTheBuffer) {
   file->publish();
   EXPECT_EQ(read_whole_file(directory.file("a")), expected);
   EXPECT_EQ(files().file_size(directory.file("a")), expected.size());
+}
+
+// Each write that fills a piece ends where one does, so that the kernel can keep it in one page.
+TEST(NewFile, WritesInPiecesOfHugePagesOrOfSmallOnesWhereReadsWillBeSparse) {
+  using Access = MappedFile::Access;
+  const TempDirectory directory;
+  SystemCallFaults faults;
+  std::string expected;
+  const std::unique_ptr<NewFile> file = files().create(directory.file("a"));
+  const auto append = [&](std::size_t size) {
+    const std::string part = pattern(size);
+    file->append(bytes_of(part));
+    expected += part;
+  };
+  const auto expect_within = [&](std::size_t piece) {
+    EXPECT_FALSE(faults.writes.empty());
+    for (const auto& [offset, size] : faults.writes) {
+      EXPECT_EQ(offset / piece, (offset + size - 1) / piece) << offset << " " << size;
+    }
+    faults.writes.clear();
+  };
+  append(5000);
+  append(3 * kHugePage);
+  expect_within(kHugePage);
+  file->expect_reads(Access::sparse);
+  expect_within(kHugePage);  // what was in the buffer
+  append(kHugePage + 70'000);
+  file->write_at(4990, bytes_of("0123456789"));
+  expected.replace(4990, 10, "0123456789");
+  append(kHugePage);
+  expect_within(64 << 10);
+  file->expect_reads(Access::random);
+  faults.writes.clear();
+  append(3 * kHugePage);
+  expect_within(kHugePage);
+  file->publish();
+  EXPECT_EQ(read_whole_file(directory.file("a")), expected);
 }
 
 TEST(NewFile, WriteAtReachesDiskAndBuffer) {
@@ -190,6 +230,51 @@ TEST(MappedFile, AdviceIsOnlyAHint) {
     file->advise(SIZE_MAX, SIZE_MAX, access);
   }
   EXPECT_EQ(file->bytes().size(), 20'000U);
+}
+
+TEST(MappedFile, ReadsWithoutMappingWhatItMapsAndNothingElse) {
+  const TempDirectory directory;
+  const std::string text = pattern(10'000);
+  std::string read(100, '\0');
+  const auto out = std::as_writable_bytes(std::span(read));
+  write_whole_file(directory.file("a"), text);
+  {
+    const std::unique_ptr<MappedFile> file = files().map(directory.file("a"));
+    EXPECT_TRUE(file->read(5000, out));
+    EXPECT_EQ(read, text.substr(5000, 100));
+    EXPECT_TRUE(file->read(9900, out));
+    EXPECT_EQ(read, text.substr(9900));
+    EXPECT_FALSE(file->read(9901, out));
+    EXPECT_FALSE(file->read(SIZE_MAX, out));
+    files().remove(directory.file("a"));
+    EXPECT_TRUE(file->read(0, out));  // opened before
+    EXPECT_EQ(read, text.substr(0, 100));
+  }
+  write_whole_file(directory.file("a"), text);
+  const std::unique_ptr<MappedFile> replaced = files().map(directory.file("a"));
+  files().rename(directory.file("a"), directory.file("b"));
+  EXPECT_FALSE(replaced->read(0, out));
+  write_whole_file(directory.file("c"), text);
+  const std::unique_ptr<MappedFile> other = files().map(directory.file("c"));
+  write_whole_file(directory.file("d"), pattern(20'000));
+  files().rename(directory.file("d"), directory.file("c"));
+  EXPECT_FALSE(other->read(0, out));
+}
+
+// A store may have more segments than a process may have descriptors.
+TEST(MappedFile, KeepsDescriptorsForSomeFilesOnly) {
+  const TempDirectory directory;
+  write_whole_file(directory.file("a"), "text");
+  std::array<std::byte, 4> out{};
+  for (int round = 0; round < 2; ++round) {
+    std::vector<std::unique_ptr<MappedFile>> mapped;
+    int read = 0;
+    for (int i = 0; i < 400; ++i) {
+      mapped.push_back(files().map(directory.file("a")));
+      read += mapped.back()->read(0, out) ? 1 : 0;
+    }
+    EXPECT_EQ(read, 256);
+  }
 }
 
 TEST(MappedFile, MayBeEmpty) {

@@ -181,6 +181,7 @@ class FaultyFileSystem : public FileSystem {
       inner().write_at(offset, data);
     }
     std::uint64_t size() const noexcept override { return inner_ ? inner_->size() : 0; }
+    void expect_reads(MappedFile::Access access) override { inner().expect_reads(access); }
     void publish() override {
       try {
         files_.called(FileCall::publish, path_);

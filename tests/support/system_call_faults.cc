@@ -61,6 +61,7 @@ extern "C" ssize_t pwrite(int fd, const void* data, std::size_t size, off_t offs
       return -1;
     }
     vkb::record(*faults, "write");
+    faults->writes.push_back({static_cast<std::uint64_t>(offset), size});
     if (faults->disk_space == 0) {
       errno = ENOSPC;
       return -1;

@@ -26,6 +26,11 @@ class SystemCallFaults {
   int link_error = 0;
   // "write", "sync file", "sync directory", "link", in order; a run of writes is one.
   std::vector<std::string> calls;
+  struct Write {
+    std::uint64_t offset;
+    std::uint64_t size;
+  };
+  std::vector<Write> writes;  // each one, as it was asked for
 };
 
 }  // namespace vkb
