@@ -5,7 +5,7 @@
 // centre, with two factors that make of them an unbiased estimate of the distance to a query
 // (RaBitQ, Gao & Long 2024). The projection keeps the principal components, in which nearly all
 // differences of embeddings lie, and turns them at random, so that each bit carries as much as any
-// other. Whom a walk finds is ranked anew by int8 codes (engine/codes.h) and f32 vectors, so the
+// other. Whom a walk finds is ranked anew by finer codes (engine/codes.h) and f32 vectors, so the
 // estimates decide where a walk goes, and nothing that a caller sees.
 #pragma once
 
@@ -94,6 +94,18 @@ class BitQuery {
   static constexpr std::size_t kMostEstimates = 64;
   void estimate(const std::byte* rows, std::span<const std::uint32_t> numbers, float* out,
                 const Kernels& kernels) const noexcept;
+  // use(number, estimate) for any number of rows in turn.
+  template <typename Use>
+  void each(const std::byte* rows, std::span<const std::uint32_t> numbers, const Kernels& kernels,
+            const Use& use) const {
+    std::array<float, kMostEstimates> estimates;
+    while (!numbers.empty()) {
+      const auto some = numbers.first(std::min(numbers.size(), estimates.size()));
+      estimate(rows, some, estimates.data(), kernels);
+      for (std::size_t i = 0; i < some.size(); ++i) use(some[i], estimates[i]);
+      numbers = numbers.subspan(some.size());
+    }
+  }
 
  private:
   alignas(kBitCodeBytes) std::array<std::byte, 4 * kBitCodeBytes> planes_{};

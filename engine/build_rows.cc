@@ -34,11 +34,7 @@ void BuildRows::put(std::uint32_t row, const std::byte* code, BitQuery& query) n
 std::unique_ptr<const BitProjection> BuildRows::fit(std::span<const std::uint32_t> rows) const {
   std::vector<float> vector(dim_);
   const auto decoded = [&](std::size_t i) {
-    Int8CodeHeader header;
-    std::memcpy(&header, code(rows[i]), sizeof(header));
-    const auto* components = reinterpret_cast<const std::int8_t*>(code(rows[i]) + sizeof(header));
-    std::transform(components, components + dim_, vector.begin(),
-                   [&](std::int8_t x) { return header.scale * static_cast<float>(x); });
+    decode_int8(code(rows[i]), vector);
     return vector.data();
   };
   return std::make_unique<const BitProjection>(

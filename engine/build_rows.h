@@ -34,6 +34,13 @@ class BuildRows {
   float distance(std::uint32_t a, std::uint32_t b) const noexcept {
     return code_distance(space_, code(a), code(b), dim_, kernels_);
   }
+  // The same from one row to at most kRankBatch others.
+  void distances(std::uint32_t row, std::span<const std::uint32_t> others,
+                 float* out) const noexcept {
+    std::array<const std::byte*, kRankBatch> codes;
+    std::ranges::transform(others, codes.begin(), [&](std::uint32_t i) { return code(i); });
+    code_distances(space_, code(row), {codes.data(), others.size()}, dim_, kernels_, out);
+  }
 
   bool has_bits() const noexcept { return projection_ != nullptr; }
   // A projection fitted to some of `rows`, at least one. Takes a while.
@@ -71,10 +78,12 @@ class CodeDistances {
   // use(other, distance) for each in turn.
   template <typename Use>
   void each(std::span<const std::uint32_t> others, const Use& use) const {
-    ahead(
-        others, kCodePrefetchAhead,
-        [&](std::uint32_t other) { prefetch(rows_.code(other), rows_.code_size()); },
-        [&](std::uint32_t other) { use(other, rows_.distance(row_, other)); });
+    in_batches<kRankBatch>(
+        others, [&](std::uint32_t other) { prefetch(rows_.code(other), rows_.code_size()); },
+        [&](std::span<const std::uint32_t> batch, float* out) {
+          rows_.distances(row_, batch, out);
+        },
+        use);
   }
 
  private:
@@ -92,13 +101,7 @@ class BitDistances {
   // For rows that were fetched some time ago.
   template <typename Use>
   void each(std::span<const std::uint32_t> others, const Use& use) const {
-    std::array<float, BitQuery::kMostEstimates> estimates;
-    while (!others.empty()) {
-      const auto some = others.first(std::min(others.size(), estimates.size()));
-      query_.estimate(rows_.bit_code(0), some, estimates.data(), rows_.kernels());
-      for (std::size_t i = 0; i < some.size(); ++i) use(some[i], estimates[i]);
-      others = others.subspan(some.size());
-    }
+    query_.each(rows_.bit_code(0), others, rows_.kernels(), use);
   }
 
  private:

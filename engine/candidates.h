@@ -69,7 +69,6 @@ class CandidatePool {
   bool admits(float distance) const noexcept {
     return !full() || key_of({distance, 0}) < (keys_[size_ - 1] & kDistance);
   }
-  float worst() const noexcept { return distance_of(keys_[size_ - 1]); }
   // Whether the candidate is the nearest not taken now.
   bool offer(Candidate candidate) {
     if (!admits(candidate.distance)) return false;
@@ -96,6 +95,14 @@ class CandidatePool {
     slots.clear();
     for (std::size_t i = next_; i < size_ && slots.size() < count; ++i) {
       if ((keys_[i] & kTaken) == 0) slots.push_back(slot_of(keys_[i]));
+    }
+  }
+  std::size_t size() const noexcept { return size_; }
+  // Replaces `candidates` with all, nearest first, distances as they are kept.
+  void nearest(std::vector<Candidate>& candidates) const {
+    candidates.clear();
+    for (std::size_t i = 0; i < size_; ++i) {
+      candidates.push_back({distance_of(keys_[i]), slot_of(keys_[i])});
     }
   }
   void nearest_slots(std::size_t count, std::vector<std::uint32_t>& slots) const {

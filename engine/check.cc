@@ -172,7 +172,7 @@ class Checker {
       const std::span<const float> vector(segment.vector(i), segment.dim());
       const float norm = norm_of(vector);
       encode_int8(vector, norm, space, code.data());
-      encode_int4(code.data(), segment.dim(), int4.data());
+      if (segment.has_int4_codes()) encode_int4(code.data(), segment.dim(), int4.data());
       if (segment.has_bit_codes()) projector.encode(space, code.data(), bits.data());
       wrong_codes += norm != segment.norm(i) ||
                      (segment.has_int8_codes() &&

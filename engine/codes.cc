@@ -12,8 +12,8 @@ namespace {
 
 constexpr float kMaxFloat = std::numeric_limits<float>::max();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-// Chroma adds this to each length before dividing, so a zero vector has distance 1 to everything.
 constexpr std::size_t kCodeBatch = 32;  // rows that the kernel gets at a time
+// Chroma adds this to each length before dividing, so a zero vector has distance 1 to everything.
 constexpr double kNormFloor = 1e-30;
 // Between these a product of two lengths, and the dot product it divides, keep full f32 precision.
 constexpr double kSafeScaleMin = 1e-24;
@@ -106,6 +106,13 @@ void encode_int8(std::span<const float> vector, float norm, Space space, std::by
   std::memcpy(out, &header, sizeof(header));
 }
 
+void decode_int8(const std::byte* code, std::span<float> out) noexcept {
+  const float scale = header_of(code).scale;
+  const std::int8_t* const components = components_of(code);
+  std::transform(components, components + out.size(), out.begin(),
+                 [&](std::int8_t x) { return scale * static_cast<float>(x); });
+}
+
 void code_dots(const std::byte* query, std::span<const std::byte* const> rows, std::size_t dim,
                const Kernels& kernels, float* out) noexcept {
   const Int8CodeHeader header = header_of(query);
@@ -150,8 +157,8 @@ void encode_int4(const std::byte* code, std::size_t dim, std::byte* out) noexcep
     const int level = (x * 7 + (x >= 0 ? 63 : -63)) / 127;
     squared += x * x;
     with_short += x * level;
-    const std::size_t at = i % (2 * kInt4BlockBytes);
-    std::byte& byte = out[i / (2 * kInt4BlockBytes) * kInt4BlockBytes + at % kInt4BlockBytes];
+    const std::size_t at = i % kInt4BlockCodes;
+    std::byte& byte = out[i / kInt4BlockCodes * kInt4BlockBytes + at % kInt4BlockBytes];
     byte |= static_cast<std::byte>(level + 8) << (at < kInt4BlockBytes ? 0 : 4);
   }
   Int4CodeFactors factors{};

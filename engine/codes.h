@@ -12,6 +12,7 @@
 #include <span>
 
 #include "engine/kernels.h"
+#include "engine/tuning.h"
 #include "engine/vkb.h"
 #include "storage/segment_format.h"
 
@@ -25,6 +26,9 @@ float norm_of(std::span<const float> vector) noexcept;
 // Writes code_bytes(dim) bytes to `out`. `norm` is norm_of(vector); under cosine the unit vector is
 // coded. A zero vector gets scale 0.
 void encode_int8(std::span<const float> vector, float norm, Space space, std::byte* out) noexcept;
+
+// The reverse, as near as the code is: out has the row's dim components.
+void decode_int8(const std::byte* code, std::span<float> out) noexcept;
 
 // Dot products of coded rows with a query coded alike: of the unit vectors under cosine. out:
 // rows.size() values, which may be NaN or infinite.
@@ -41,9 +45,8 @@ float code_distance(Space space, const std::byte* a, const std::byte* b, std::si
 
 // Four-bit codes, cut from int8 codes: half the memory for ranking what a walk found, with one more
 // factor a row that makes of them an unbiased estimate (as extended RaBitQ does, Gao et al. 2025).
-// Whether rows of `dim` components get them: with fewer the int8 codes are short enough, and four
-// bits tell too little.
-constexpr bool has_int4_codes(std::size_t dim) noexcept { return dim >= 384; }
+// Whether rows of `dim` components get them.
+constexpr bool has_int4_codes(std::size_t dim) noexcept { return dim >= kInt4MinDim; }
 
 // Writes int4_code_bytes(dim) bytes: the four-bit code of the row with the int8 code `code`.
 void encode_int4(const std::byte* code, std::size_t dim, std::byte* out) noexcept;

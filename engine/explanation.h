@@ -16,7 +16,8 @@ struct Explanation {
     std::uint64_t rows = 0;      // without the removed ones
     std::uint64_t selected = 0;  // of them, those that ids and filter leave
     // "exact": compared with every selected row; "flat": the same by compact codes, the nearest
-    // exactly; "graph", "filtered graph": walked; "none": nothing to compare with.
+    // exactly; "graph", "filtered graph": walked; "none": nothing to compare with. Of several
+    // vectors the last one's.
     std::string_view plan;
     std::uint64_t estimated = 0;  // rows met by one-bit codes
     std::uint64_t ranked = 0;     // rows met, or ranked again, by four-bit or int8 codes

@@ -2,6 +2,7 @@
 #include "engine/graph_export.h"
 
 #include <algorithm>
+#include <array>
 #include <functional>
 #include <optional>
 #include <queue>
@@ -129,7 +130,7 @@ void export_upper_levels(const LinkLists& lists, Graph& graph) {
 
 // A full list is pruned without asking whether a neighbour keeps another way in: of 545,177
 // embeddings some 3,000 are left that no list names, each knowing only nodes whose lists are full.
-void connect_unreached(const LinkLists& lists, const BuildRows& rows, std::uint32_t entry,
+void connect_unreached(LinkLists& lists, const BuildRows& rows, std::uint32_t entry,
                        std::uint32_t count) {
   std::vector<bool> reached(count, false);
   std::vector<std::uint32_t> queue;
@@ -153,7 +154,7 @@ void connect_unreached(const LinkLists& lists, const BuildRows& rows, std::uint3
       if (reached[node]) continue;
       const auto host = host_for(lists, rows, node, reached);
       if (!host.has_value()) continue;
-      lists.list(*host, 0)[lists.neighbours(*host, 0).size()] = node;
+      lists.write(*host, 0, lists.neighbours(*host, 0).size(), std::array{node});
       reach_from(node);
       progress = true;
     }

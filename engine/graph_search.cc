@@ -269,7 +269,7 @@ std::vector<std::vector<Neighbour>> search_graph(const Segment& segment,
                                                  SearchCounts* counts) {
   assert(segment.has_graph() && has_codes(segment) && queries.size() <= kWalksAtOnce);
   std::vector<std::vector<Neighbour>> answers(queries.size());
-  if (k == 0 || segment.row_count() == 0) return answers;
+  if (queries.empty() || k == 0 || segment.row_count() == 0) return answers;
   SearchCounts unasked;
   SearchCounts& met = counts != nullptr ? *counts : unasked;
   std::vector<RowDistances> distances;

@@ -71,7 +71,6 @@ class HnswBuilder::Impl {
   std::uint64_t size() const noexcept { return size_; }
   void reserve(std::uint64_t capacity);
   void add(std::uint32_t ordinal, const std::byte* code);
-  const std::byte* code(std::uint32_t ordinal) const;
   Graph finish();
 
  private:
@@ -174,7 +173,13 @@ void HnswBuilder::Impl::link(std::uint32_t ordinal, const Distances& distances, 
   std::uint32_t nearest = descend(top, distances, scratch);
   for (std::uint32_t level = top + 1; level-- > 0;) {
     walk(nearest, level, distances, scratch);
-    rank(ordinal, scratch);
+    if (rows_.has_bits()) {
+      scratch.pool.nearest_slots(scratch.pool.size(), scratch.slots);
+      rank(ordinal, scratch);
+    } else {  // they are in order by int8 codes
+      scratch.pool.nearest(scratch.ranked);
+      std::ranges::sort(scratch.ranked, nearer);
+    }
     nearest = scratch.ranked.front().slot;
     choose(lists_.m(), scratch);
     scratch.chosen[level] = scratch.kept;
@@ -249,9 +254,8 @@ void HnswBuilder::Impl::walk(std::uint32_t start, std::uint32_t level, const Dis
   }
 }
 
-// Leaves in scratch.ranked what the walk found, nearest to `node` first, by int8 codes.
+// Leaves in scratch.ranked the nodes of scratch.slots, nearest to `node` first, by int8 codes.
 void HnswBuilder::Impl::rank(std::uint32_t node, Scratch& scratch) const {
-  scratch.pool.nearest_slots(kMaxRows, scratch.slots);
   scratch.ranked.clear();
   CodeDistances(rows_, node).each(scratch.slots, [&](std::uint32_t other, float distance) {
     scratch.ranked.push_back({distance, other});
@@ -279,7 +283,7 @@ void HnswBuilder::Impl::choose(std::size_t most, Scratch& scratch) const {
 void HnswBuilder::Impl::link_back(std::uint32_t from, std::uint32_t to, std::uint32_t level,
                                   Scratch& scratch) {
   const LinkLists::Lock lock(lists_, from);
-  const std::span<std::uint32_t> list = lists_.list(from, level);
+  const std::span<const std::uint32_t> list = lists_.list(from, level);
   const std::size_t size = lists_.neighbours(from, level).size();
   if (size < list.size()) {
     lists_.write(from, level, size, std::array{to});
@@ -287,11 +291,7 @@ void HnswBuilder::Impl::link_back(std::uint32_t from, std::uint32_t to, std::uin
   }
   scratch.slots.assign(list.begin(), list.end());
   scratch.slots.push_back(to);
-  scratch.ranked.clear();
-  CodeDistances(rows_, from).each(scratch.slots, [&](std::uint32_t other, float distance) {
-    scratch.ranked.push_back({distance, other});
-  });
-  std::ranges::sort(scratch.ranked, nearer);
+  rank(from, scratch);
   choose(list.size(), scratch);
   lists_.write(from, level, 0, scratch.kept);
 }
@@ -310,14 +310,6 @@ void HnswBuilder::Impl::fit_bits() {
   const std::lock_guard<std::mutex> door(door_mutex_);
   const std::unique_lock<std::shared_mutex> alone(shape_mutex_);
   rows_.use_bits(std::move(projection), added());
-}
-
-const std::byte* HnswBuilder::Impl::code(std::uint32_t ordinal) const {
-  if (ordinal >= capacity() || !lists_.has(ordinal)) {
-    throw Error(ErrorCode::invalid_argument,
-                "graph builder: ordinal " + std::to_string(ordinal) + " was not added");
-  }
-  return rows_.code(ordinal);
 }
 
 Graph HnswBuilder::Impl::finish() {
@@ -357,8 +349,6 @@ std::uint64_t HnswBuilder::size() const noexcept { return impl_->size(); }
 void HnswBuilder::reserve(std::uint64_t capacity) { impl_->reserve(capacity); }
 
 void HnswBuilder::add(std::uint32_t ordinal, const std::byte* code) { impl_->add(ordinal, code); }
-
-const std::byte* HnswBuilder::code(std::uint32_t ordinal) const { return impl_->code(ordinal); }
 
 Graph HnswBuilder::finish() {
   Graph graph = guarded([&] { return impl_->finish(); });

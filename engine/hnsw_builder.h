@@ -29,12 +29,11 @@ struct Graph {
 // choice of neighbours, so that a graph is as good as hnswlib's at equal m and ef_construction.
 // What differs: once there are some 20,000 rows, walks are steered by one-bit codes, and whom they
 // find is ranked by int8 codes; levels are a function of the ordinal and below kMaxLevels; a node
-// that the entry point does not reach at level 0 is linked from a node nearby. Nodes for which none
-// has room (equal vectors in large numbers) are placed last in the order. One thread builds the
-// same graph each time. Errors: invalid_argument for ordinals and capacities out of range, io_error
-// when there is not enough memory, after which the builder can only be destroyed. Thread safety:
-// add() from many threads at once, each ordinal once; everything else from one thread, with no
-// add() running.
+// that the entry point does not reach at level 0 is linked from a node nearby, where one has room
+// (not so with equal vectors in large numbers). One thread builds the same graph each time. Errors:
+// invalid_argument for ordinals and capacities out of range, io_error when there is not enough
+// memory, after which the builder can only be destroyed. Thread safety: add() from many threads at
+// once, each ordinal once; everything else from one thread, with no add() running.
 class HnswBuilder {
  public:
   HnswBuilder(Space space, std::uint32_t dim, std::uint32_t m, std::uint32_t ef_construction,
@@ -48,8 +47,6 @@ class HnswBuilder {
   // code: code_bytes(dim) bytes, copied. Ordinals are given by the caller, 0 .. capacity-1, each
   // once.
   void add(std::uint32_t ordinal, const std::byte* code);
-  // The code of a node added before.
-  const std::byte* code(std::uint32_t ordinal) const;
   // All ordinals 0 .. size()-1 must have been added. Leaves the builder empty.
   Graph finish();
 

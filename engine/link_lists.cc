@@ -43,16 +43,6 @@ void LinkLists::grow(std::uint64_t capacity) {
   capacity_ = capacity;
 }
 
-void LinkLists::clear() noexcept {
-  links0_.clear();
-  levels_.clear();
-  states_.clear();
-  upper_begin_.clear();
-  upper_links_.clear();
-  upper_lists_ = 0;
-  capacity_ = 0;
-}
-
 void LinkLists::add(std::uint32_t node) noexcept {
   for (std::uint32_t level = 0; level <= this->level(node); ++level) write(node, level, 0, {});
   std::atomic_ref(states_[node]).store(kFree, std::memory_order_release);
@@ -63,16 +53,15 @@ bool LinkLists::has(std::uint32_t node) const noexcept {
 }
 
 void LinkLists::write(std::uint32_t node, std::uint32_t level, std::size_t first,
-                      std::span<const std::uint32_t> nodes) const noexcept {
-  const auto places = list(node, level).subspan(first);
-  for (std::size_t i = 0; i < places.size(); ++i) {
+                      std::span<const std::uint32_t> nodes) noexcept {
+  const auto rest = places(node, level).subspan(first);
+  for (std::size_t i = 0; i < rest.size(); ++i) {
     const std::uint32_t value = i < nodes.size() ? nodes[i] : kNoNeighbour;
-    std::atomic_ref(places[i]).store(value, std::memory_order_release);
+    std::atomic_ref(rest[i]).store(value, std::memory_order_release);
   }
 }
 
-LinkLists::Lock::Lock(const LinkLists& lists, std::uint32_t node) noexcept
-    : state_(lists.states_[node]) {
+LinkLists::Lock::Lock(LinkLists& lists, std::uint32_t node) noexcept : state_(lists.states_[node]) {
   std::atomic_ref state(state_);
   while (state.exchange(kLocked, std::memory_order_acquire) == kLocked) std::this_thread::yield();
 }

@@ -51,17 +51,21 @@ class RowDistances {
   template <typename Use>
   void each(std::span<const std::uint32_t> slots, const Use& use) const {
     counts_.ranked += slots.size();
-    const auto batch = [&](std::size_t begin) {
-      begin = std::min(begin, slots.size());
-      return slots.subspan(begin, std::min(kRankBatch, slots.size() - begin));
+    const bool int4 = segment_.has_int4_codes();
+    const std::size_t bytes = int4 ? int4_code_bytes(segment_.dim()) : code_bytes(segment_.dim());
+    const auto code = [&](std::uint32_t slot) {
+      return int4 ? segment_.int4_code(slot) : segment_.code(slot);
     };
-    fetch_codes(batch(0));
-    for (std::size_t begin = 0; begin < slots.size(); begin += kRankBatch) {
-      fetch_codes(batch(begin + kRankBatch));
-      std::array<float, kRankBatch> found;
-      by_codes(batch(begin), found.data());
-      for (std::size_t i = 0; i < batch(begin).size(); ++i) use(slots[begin + i], found[i]);
-    }
+    in_batches<kRankBatch>(
+        slots, [&](std::uint32_t slot) { prefetch(code(slot), bytes); },
+        [&](std::span<const std::uint32_t> batch, float* out) {
+          std::array<const std::byte*, kRankBatch> codes;
+          std::ranges::transform(batch, codes.begin(), code);
+          const auto distances = int4 ? int4_distances : code_distances;
+          distances(query_.space(), query_.code(), {codes.data(), batch.size()}, segment_.dim(),
+                    kernels_, out);
+        },
+        use);
   }
   // The same with exact distances.
   template <typename Use>
@@ -91,24 +95,6 @@ class RowDistances {
     return ordered(exact_distance(query_.space(), query_.vector(), query_.norm(), vector,
                                   segment_.norm(slot), segment_.dim(), kernels_));
   }
-  void fetch_codes(std::span<const std::uint32_t> slots) const noexcept {
-    const bool int4 = segment_.has_int4_codes();
-    const std::size_t bytes = int4 ? int4_code_bytes(segment_.dim()) : code_bytes(segment_.dim());
-    for (const std::uint32_t slot : slots) {
-      prefetch(int4 ? segment_.int4_code(slot) : segment_.code(slot), bytes);
-    }
-  }
-  // At most kRankBatch.
-  void by_codes(std::span<const std::uint32_t> slots, float* out) const noexcept {
-    const bool int4 = segment_.has_int4_codes();
-    std::array<const std::byte*, kRankBatch> codes;
-    for (std::size_t i = 0; i < slots.size(); ++i) {
-      codes[i] = int4 ? segment_.int4_code(slots[i]) : segment_.code(slots[i]);
-    }
-    const auto distances = int4 ? int4_distances : code_distances;
-    distances(query_.space(), query_.code(), {codes.data(), slots.size()}, segment_.dim(), kernels_,
-              out);
-  }
 
   const Segment& segment_;
   const PreparedQuery& query_;
@@ -129,14 +115,8 @@ class RowEstimates {
   // For rows that were fetched some time ago.
   template <typename Use>
   void each(std::span<const std::uint32_t> slots, const Use& use) const {
-    std::array<float, BitQuery::kMostEstimates> estimates;
     counts_.estimated += slots.size();
-    while (!slots.empty()) {
-      const auto some = slots.first(std::min(slots.size(), estimates.size()));
-      bits_.estimate(segment_.bit_code(0), some, estimates.data(), kernels_);
-      for (std::size_t i = 0; i < some.size(); ++i) use(some[i], estimates[i]);
-      slots = slots.subspan(some.size());
-    }
+    bits_.each(segment_.bit_code(0), slots, kernels_, use);
   }
 
  private:
@@ -146,7 +126,7 @@ class RowEstimates {
   SearchCounts& counts_;
 };
 
-// What a thread keeps between walks, so that a walk allocates nothing but its answer.
+// What a thread keeps between walks, so that a step of one allocates nothing.
 struct Scratch {
   VisitedMarks visited;
   CandidatePool pool;

@@ -87,7 +87,7 @@ PreparedQuery::PreparedQuery(std::span<const float> vector, Space space)
     : space_(space),
       vector_(vector.begin(), vector.end()),
       norm_(norm_of(vector)),
-      code_(code_bytes(2 * kInt4BlockBytes * int4_blocks(vector.size()))) {
+      code_(code_bytes(kInt4BlockCodes * int4_blocks(vector.size()))) {
   encode_int8(vector_, norm_, space_, code_.data());
 }
 

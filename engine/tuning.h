@@ -17,8 +17,13 @@ constexpr std::size_t graph_rerank(std::size_t k) noexcept { return k + k / 2 + 
 
 // The same of four-bit codes. 545,177 rows, of the 250 nearest the 10 nearest are among so many by
 // codes: 12 .983, 14 .997, 17 1.000; by two bits 17 .972, 20 .986, 24 .995; of data all to one side
-// (the mean .9 long), by four bits: 17 .969, 20 .986, 24 .995.
-constexpr std::size_t graph_rerank_int4(std::size_t k) noexcept { return 2 * k; }
+// (the mean .9 long), by four bits: 17 .969, 20 .986, 24 .995. ef 256, k 1, recall by so many
+// compared: 2 .975, 5 .982.
+constexpr std::size_t graph_rerank_int4(std::size_t k) noexcept { return k < 4 ? k + 4 : 2 * k; }
+
+// Segments with one-bit codes and rows of at least so many components are ranked by four-bit codes.
+// With fewer, an int8 code is six cache lines or less, and four bits tell too little.
+inline constexpr std::size_t kInt4MinDim = 384;
 
 // With fewer components one byte for each tells close neighbours apart too badly: all candidates of
 // a walk are compared by f32, and flat search uses nothing else. 300 vectors (1, i): top 10 of
@@ -43,22 +48,21 @@ inline constexpr std::size_t kBitCodesMinRows = 20'000;
 inline constexpr std::size_t kFlatRerankFactor = 2;
 inline constexpr std::size_t kFlatRerankExtra = 10;
 
-// The same over one-bit codes: how many of them go on to int8 codes.
+// The same over one-bit codes: how many of them go on to four-bit or int8 codes.
 inline constexpr std::size_t kFlatBitFactor = 20;
 inline constexpr std::size_t kFlatBitExtra = 200;
 
-// How many rows ahead of the one being compared codes and vectors are asked for from memory.
-// search_bench, ef 128, microseconds a query by codes ahead 0 1 2 3 4 6 8: 100,000 rows 233 200 184
-// 176 173 169 172; 545,177 rows 344 298 296 295 315 315 318. By vectors ahead 0 1 2 3 4: 185 177
-// 174 172 178; 348 334 325 330 345.
-inline constexpr std::size_t kCodePrefetchAhead = 3;
-// Rows of a walk's result that are compared in one go by codes, the next of them asked for
-// meanwhile.
+// Rows that are compared in one go by codes, the next of them asked for from memory meanwhile: as
+// many as the AVX-512 kernel takes at once.
 inline constexpr std::size_t kRankBatch = 4;
+// How many rows ahead of the one being compared vectors are asked for. search_bench, ef 128,
+// microseconds a query by rows 0 1 2 3 4: 100,000 rows 185 177 174 172 178; 545,177 rows 348 334
+// 325 330 345.
 inline constexpr std::size_t kVectorPrefetchAhead = 2;
 
 // Walks of one call that take turns, step by step, so that each one's memory has the others' steps
-// to answer.
+// to answer. 545,177 rows, ef 128, a batch of 64: 1.10 to 1.13 times the queries of single calls,
+// 1.06 one after the other.
 inline constexpr std::size_t kWalksAtOnce = 4;
 
 // A walk over a graph that is not in memory: lists of links that are read ahead. First answer of a
@@ -72,8 +76,8 @@ inline constexpr std::uint32_t kScanAhead = 2048;
 inline constexpr std::size_t kFlatBatch = 64;
 
 // Building a graph: once so many rows are there, a projection is fitted to them and walks go by
-// one-bit codes.
-inline constexpr std::uint64_t kBuildBitRows = 20'000;
+// one-bit codes: as many as make a segment that is walked by them.
+inline constexpr std::uint64_t kBuildBitRows = kBitCodesMinRows;
 // Such a walk keeps a quarter more than ef_construction, and neighbours are chosen among all it
 // keeps. recall@10, 545,177 rows, ef_construction 200, ef 64 128 256: int8 .9126 .9671 .9894,
 // one-bit, choosing among the best 200 of 250 .9058 .9615 .9881, among 250 .9117 .9649 .9893, among

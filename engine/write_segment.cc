@@ -21,8 +21,8 @@ namespace {
 // memory: each row read brings in what the kernel maps with it, from 64 KiB around it to the two
 // megabytes of a large page of its cache, half a megabyte on average (Linux 6.18, ext4).
 constexpr std::size_t kCopyRows = 256;
-// Of them, what a thread does in one task.
-constexpr std::size_t kCopyTaskRows = 128;
+// Of them, what a thread does in one task: a part for each of 16.
+constexpr std::size_t kCopyTaskRows = 16;
 
 // Waits, in the end, for tasks that use what is about to go.
 class SettledPool {

@@ -18,7 +18,7 @@ namespace vkb {
 // meanwhile. Thread safety: one thread at a time; any number of objects for a segment.
 class ReadAhead {
  public:
-  // What of a segment is read together: links and what steers walks, or int8 codes and vectors.
+  // What of a segment is read together: links and what steers walks, or finer codes and vectors.
   enum class Part { walk, ranking };
 
   ReadAhead(const Segment& segment, Part part) noexcept;

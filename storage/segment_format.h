@@ -100,13 +100,14 @@ static_assert(sizeof(Int8CodeHeader) == 16);
 // halves; each as code + 8, codes in -7..7. The last block is filled up with zero bytes.
 // vector[i] ~ factor * code[i], of the unit vector under cosine.
 inline constexpr std::size_t kInt4BlockBytes = 64;
+inline constexpr std::size_t kInt4BlockCodes = 2 * kInt4BlockBytes;
 struct Int4CodeFactors {
   float factor;
   float squared_norm;  // as in Int8CodeHeader
 };
 static_assert(sizeof(Int4CodeFactors) == 8);
 constexpr std::size_t int4_blocks(std::size_t dim) noexcept {
-  return (dim + 2 * kInt4BlockBytes - 1) / (2 * kInt4BlockBytes);
+  return (dim + kInt4BlockCodes - 1) / kInt4BlockCodes;
 }
 constexpr std::size_t int4_code_bytes(std::size_t dim) noexcept {
   return int4_blocks(dim) * kInt4BlockBytes + sizeof(Int4CodeFactors);

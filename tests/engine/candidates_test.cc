@@ -22,9 +22,16 @@ TEST(CandidatePoolTest, KeepsTheNearestInOrder) {
     pool.offer(candidate);
   }
   EXPECT_TRUE(pool.full());
-  EXPECT_EQ(pool.worst(), 3);
   EXPECT_EQ(slots_of(pool, 10), (std::vector<std::uint32_t>{3, 1, 5}));
   EXPECT_EQ(slots_of(pool, 2), (std::vector<std::uint32_t>{3, 1}));
+  EXPECT_EQ(pool.size(), 3U);
+  std::vector<Candidate> nearest;
+  pool.nearest(nearest);
+  ASSERT_EQ(nearest.size(), 3U);
+  EXPECT_EQ(nearest[0].slot, 3U);
+  EXPECT_EQ(nearest[0].distance, 1);
+  EXPECT_EQ(nearest[2].slot, 5U);
+  EXPECT_EQ(nearest[2].distance, 3);
   EXPECT_FALSE(pool.admits(3));
   EXPECT_TRUE(pool.admits(2.5));
 }

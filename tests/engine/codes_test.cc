@@ -182,7 +182,7 @@ TEST(Int4Test, EstimatesAreUnbiasedAndTheirErrorIsThatOfTheRounding) {
         const auto a = random_vector(dim, 2 * pair + 1);
         const auto b = random_vector(dim, 2 * pair + 2);
         std::vector<std::byte> query = Code(a, space).bytes;
-        query.resize(code_bytes(128 * int4_blocks(dim)));
+        query.resize(code_bytes(kInt4BlockCodes * int4_blocks(dim)));
         std::vector<std::byte> row(int4_code_bytes(dim));
         encode_int4(Code(b, space).bytes.data(), dim, row.data());
         const std::byte* const rows = row.data();

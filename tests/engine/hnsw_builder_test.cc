@@ -229,9 +229,6 @@ TEST(HnswBuilderTest, GrowsKeepsCodesAndStartsAnew) {
     EXPECT_EQ(builder.capacity(), 300U);
     for (std::uint32_t i = 100; i < 300; ++i) builder.add(i, code(i).data());
     EXPECT_EQ(builder.size(), 300U);
-    for (std::uint32_t i = 0; i < 300; ++i) {
-      EXPECT_EQ(std::memcmp(builder.code(i), code(i).data(), code_bytes(dim)), 0) << i;
-    }
     expect_sound(builder.finish(), 300, 16);
     EXPECT_EQ(builder.size(), 0U);
     EXPECT_EQ(builder.capacity(), 0U);
@@ -253,8 +250,6 @@ TEST(HnswBuilderTest, MisuseIsAnError) {
   const auto code = code_of(std::vector<float>{1, 2}, Space::l2);
   HnswBuilder builder(Space::l2, 2, 16, 50, 5);
   EXPECT_NE(message_of([&] { builder.add(5, code.data()); }).find("beyond the capacity 5"),
-            std::string::npos);
-  EXPECT_NE(message_of([&] { builder.code(3); }).find("ordinal 3 was not added"),
             std::string::npos);
   EXPECT_NE(message_of([&] { builder.reserve(std::uint64_t{1} << 32); }).find("4294967294"),
             std::string::npos);
