@@ -279,10 +279,12 @@ class Comparison:
             else:
                 run[label] = found
 
+        measure.read_all(folder)  # earlier rounds dropped them
         task("search", "search")
         sweep = run.get("search", {}).get("sweep", [])
         enough = measure.first_at(sweep, 0.95) or (sweep[-1] if sweep else {"ef": 128})
         task("load", "load", ef=enough["ef"])
+        measure.read_all(folder)
         task("warm_up", "first", ef=enough["ef"])
         run.pop("warm_up", None)
         task("warm", "first", ef=enough["ef"])

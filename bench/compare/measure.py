@@ -110,6 +110,14 @@ def disk_bytes(folder: pathlib.Path) -> int:
     return sum(path.stat().st_blocks * 512 for path in files_of(folder))
 
 
+def read_all(folder: pathlib.Path) -> None:
+    """Has the files' pages in the page cache, as far as there is room."""
+    for path in files_of(folder):
+        with open(path, "rb", buffering=0) as file:
+            while file.read(8 << 20):
+                pass
+
+
 def drop_cached(folder: pathlib.Path) -> float:
     """Asks the kernel to forget the files' pages, and returns the part that is still in memory: 0.0
     when all went, as good as 1.0 on a file system that lives in memory."""

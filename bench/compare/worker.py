@@ -68,14 +68,15 @@ class Searches:
         self.peer = peer
         self.job = job
         self.data = Dataset.load(pathlib.Path(job["data"]))
-        self.warm_up = 100
         self.queries = [peer.prepare(query) for query in self.data.queries[: job["queries"]]]
+        self.warm_up = len(self.queries)
 
     def point(self, ef: int, ask: Any, truth: np.ndarray) -> dict[str, Any]:
-        """Latency and recall with one ef, after ten queries to warm up (100 the first time)."""
+        """Latency and recall with one ef, after ten queries to warm up (all of them the first
+        time, for a third of the budget at most: so many pages are mapped by then)."""
         if self.peer.ef != ef:
             self.peer.set_ef(ef)
-            measure.ask_each(ask, self.queries[: self.warm_up], self.job["budget"] / 5)
+            measure.ask_each(ask, self.queries[: self.warm_up], self.job["budget"] / 3)
             self.warm_up = 10
         answers, seconds, cpu = measure.ask_each(ask, self.queries, self.job["budget"])
         rows = [self.peer.rows_of(answer) for answer in answers]

@@ -144,5 +144,7 @@ def test_dropped_pages_are_counted_page_by_page(module, tmp_path):
     (tmp_path / "file").write_bytes(bytes(1 << 20))
     assert measure.resident_part(tmp_path) == 1.0
     assert 0.0 <= measure.drop_cached(tmp_path) <= 1.0
+    measure.read_all(tmp_path)
+    assert measure.resident_part(tmp_path) == 1.0
     (tmp_path / "file").read_bytes()
     assert measure.resident_part(tmp_path) == 1.0
