@@ -186,6 +186,32 @@ TEST(SegmentWriter, R2_WritesTheHeaderLastThenSyncsFileAndDirectory) {
   EXPECT_EQ(system_calls.calls, (std::vector<std::string>{"write", "sync file", "sync directory"}));
 }
 
+// Vectors in small pieces, so that the kernel does not keep them in huge pages; the rest, before
+// them and after, in large ones, so that it may.
+TEST(SegmentWriter, WritesVectorsInSmallPiecesOnly) {
+  const TempDirectory directory;
+  const SystemCallFaults system_calls;
+  const std::string path = directory.file("s.vseg");
+  write_sample_segment(files(), path, make_sample_segment(6000, 300, 4, true));
+  const auto segment = Segment::open(files(), path);
+  const SectionEntry vectors = *segment->section(SectionKind::vectors);
+  const std::uint64_t end = vectors.offset + vectors.bytes;
+  bool large_before = false;
+  bool large_after = false;
+  for (const auto& [offset, size] : system_calls.writes) {
+    const bool is_large = size > (64 << 10);
+    if (offset + size <= vectors.offset) {
+      large_before |= is_large;
+    } else if (offset >= end) {
+      large_after |= is_large;
+    } else {
+      EXPECT_FALSE(is_large) << offset << " " << size;
+    }
+  }
+  EXPECT_TRUE(large_before);
+  EXPECT_TRUE(large_after);
+}
+
 TEST(SegmentWriter, R2_NothingIsLeftWhicheverCallFails) {
   const SampleSegment sample = make_sample_segment(20, 8, 4, true);
   FaultyFileSystem counting;
