@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "storage/error.h"
+#include "storage/schema.h"
 #include "storage/utf8.h"
 
 namespace vkb {
@@ -33,21 +34,9 @@ std::string term_table_name(std::int64_t collection_id) {
   return "document_term_" + std::to_string(collection_id);
 }
 
-char32_t folded(char32_t code) {
-  if (code >= 'A' && code <= 'Z') return code + ('a' - 'A');
-  switch (code) {
-    case 0:
-      return ' ';  // FTS5's tokenizer stops at NUL
-    case 0x17F:
-      return 's';
-    case 0x212A:
-      return 'k';
-    case 0xFFFE:
-    case 0xFFFF:
-      return kNoCharacter;  // as FTS5 reads them
-    default:
-      return code;
-  }
+char32_t indexed(char32_t code) {
+  if (code == 0) return ' ';                                      // FTS5's tokenizer stops at NUL
+  return code == 0xFFFE || code == 0xFFFF ? kNoCharacter : code;  // as FTS5 reads them
 }
 
 // Trigrams of one text that a query asks for: they cover it, and are few.
@@ -79,17 +68,30 @@ std::string quoted(std::string_view term) {
   return out + '"';
 }
 
+std::string quoted_in_either_case(const std::u32string& term) {
+  std::string any;
+  for (const char32_t first : in_either_case(term[0])) {
+    for (const char32_t second : in_either_case(term[1])) {
+      for (const char32_t third : in_either_case(term[2])) {
+        if (!any.empty()) any += " OR ";
+        any += quoted(to_utf8(std::u32string{first, second, third}));
+      }
+    }
+  }
+  return '(' + any + ')';
+}
+
 // FTS5's match expression; "" when the index cannot answer.
 std::string match_expression(const RequiredTexts& required) {
   std::string expression;
-  for (const std::vector<std::string>& texts : required) {
+  for (const std::vector<std::string>& texts : required.lists) {
     const std::size_t most = std::max(
-        kLeastTerms, kMostTerms / (required.size() * std::max<std::size_t>(texts.size(), 1)));
+        kLeastTerms, kMostTerms / (required.lists.size() * std::max<std::size_t>(texts.size(), 1)));
     std::string all;
     for (const std::string& text : texts) {
       for (const std::u32string& term : query_terms(text, most)) {
         if (!all.empty()) all += " AND ";
-        all += quoted(to_utf8(term));
+        all += required.in_any_case ? quoted_in_either_case(term) : quoted(to_utf8(term));
       }
     }
     if (all.empty()) return "";
@@ -99,7 +101,9 @@ std::string match_expression(const RequiredTexts& required) {
   return expression;
 }
 
+// Before schema 3 the index held documents in lower case: migrate() drops it.
 std::optional<std::int64_t> watermark(Database& db, std::int64_t collection_id) {
+  if (schema_version(db) < 3) return std::nullopt;
   Statement found(db, "SELECT indexed_through FROM document_index WHERE collection_id=?");
   found.bind(collection_id);
   if (!found.step()) return std::nullopt;
@@ -110,7 +114,7 @@ std::int64_t make_document_index(Database& db, std::int64_t collection_id) {
   drop_document_index(db, collection_id);
   const std::string table = table_name(collection_id);
   // Without a copy of the documents, positions and sizes: nothing here needs them, and they would
-  // take four times the room. Case is folded by indexed_text().
+  // take four times the room.
   db.execute("CREATE VIRTUAL TABLE " + table +
              " USING fts5(document, content='', detail=none, columnsize=0,"
              " tokenize='trigram case_sensitive 1');"
@@ -254,7 +258,6 @@ EntrySum actual_entries(Database& db, std::int64_t collection_id,
   EntrySum sum;
   while (terms.step()) {
     tick();
-    // Not folded: a letter that damage has made large would never be asked for.
     const std::u32string codes = code_points(terms.text(0));
     const std::uint64_t trigram = codes.size() == 3 ? trigram_at(codes, 0) : 0;
     rows.bind(quoted(terms.text(0)));
@@ -268,8 +271,18 @@ EntrySum actual_entries(Database& db, std::int64_t collection_id,
 
 std::u32string indexed_text(std::string_view text) {
   std::u32string codes = code_points(text);
-  std::transform(codes.begin(), codes.end(), codes.begin(), folded);
+  std::transform(codes.begin(), codes.end(), codes.begin(), indexed);
   return codes;
+}
+
+std::u32string in_either_case(char32_t code) {
+  const bool is_upper = code >= 'A' && code <= 'Z';
+  const char32_t small = is_upper ? code + ('a' - 'A') : code;
+  if (small < 'a' || small > 'z') return {code};
+  std::u32string both = {small, small - ('a' - 'A')};
+  if (small == 's') both += char32_t{0x17F};   // long s
+  if (small == 'k') both += char32_t{0x212A};  // Kelvin sign
+  return both;
 }
 
 std::optional<DocumentCandidates> document_candidates(Database& db, std::int64_t collection_id,
@@ -356,6 +369,15 @@ void drop_document_index(Database& db, std::int64_t collection_id) {
   }
   Statement(db, "DELETE FROM document_pending WHERE collection_id=?").bind(collection_id).run();
   Statement(db, "DELETE FROM document_index WHERE collection_id=?").bind(collection_id).run();
+}
+
+void drop_document_indexes(Database& db) {
+  std::vector<std::int64_t> collections;
+  {
+    Statement indexed(db, "SELECT collection_id FROM document_index");
+    while (indexed.step()) collections.push_back(indexed.integer(0));
+  }
+  for (const std::int64_t collection_id : collections) drop_document_index(db, collection_id);
 }
 
 std::string check_document_index(Database& db, std::int64_t collection_id,

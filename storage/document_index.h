@@ -21,7 +21,10 @@
 namespace vkb {
 
 // What a document must hold to match: every text of at least one of the lists. No list: unknown.
-using RequiredTexts = std::vector<std::vector<std::string>>;
+struct RequiredTexts {
+  std::vector<std::vector<std::string>> lists;
+  bool in_any_case = false;  // with ASCII letters in either case, texts being in lower case
+};
 
 struct DocumentCandidates {
   std::vector<std::int64_t> rows;    // ascending; may hold removed rows
@@ -29,8 +32,7 @@ struct DocumentCandidates {
 };
 
 // Nothing when the index cannot help: there is none, no list yields a trigram, or more than `most`
-// rows are candidates. Texts are compared by bytes, ASCII letters in either case. Throws corruption
-// for a damaged index.
+// rows are candidates. Texts are compared by bytes. Throws corruption for a damaged index.
 std::optional<DocumentCandidates> document_candidates(Database& db, std::int64_t collection_id,
                                                       const RequiredTexts& required,
                                                       std::uint64_t most);
@@ -50,15 +52,17 @@ std::uint64_t index_some_documents(Database& db, std::int64_t collection_id);
 bool merge_document_index(Database& db, std::int64_t collection_id);
 bool has_document_index(Database& db, std::int64_t collection_id);
 void drop_document_index(Database& db, std::int64_t collection_id);
+void drop_document_indexes(Database& db);  // of all collections
 
 // Compares every entry of the index with the documents; returns what is wrong, "" when nothing is.
 // Calls `tick` now and then.
 std::string check_document_index(Database& db, std::int64_t collection_id,
                                  const std::function<void()>& tick);
 
-// Exposed for tests: the code points that the index holds for a text. ASCII letters, and the two
-// letters beside them that fold to one (long s, Kelvin sign), become small, NUL a space, and what
+// Exposed for tests: the code points that the index holds for a text. NUL becomes a space, and what
 // is not UTF-8 or not a character U+FFFD.
 std::u32string indexed_text(std::string_view text);
+// The same: all characters that are `code` in either case, for ASCII letters; else `code` alone.
+std::u32string in_either_case(char32_t code);
 
 }  // namespace vkb

@@ -159,9 +159,9 @@ class Evaluator {
       if (const auto row_id = records_.find(text)) rows.add(*row_id);
       return;
     }
-    const DocumentCondition condition = field == Field::document
-                                            ? DocumentCondition{text, "document=?2", {{text}}}
-                                            : DocumentCondition{text, "uri=?2", {}};
+    const DocumentCondition condition =
+        field == Field::document ? DocumentCondition{text, "document=?2", {.lists = {{text}}}}
+                                 : DocumentCondition{text, "uri=?2", {}};
     rows |= search(condition, candidates);
   }
 
@@ -216,11 +216,12 @@ class Evaluator {
     const auto* text = std::get_if<std::string>(&operand(filter));
     if (!text) throw Error(ErrorCode::invalid_argument, "document filter: expected a text operand");
     if (filter.op == Op::document_contains || filter.op == Op::document_not_contains) {
-      return {*text, "instr(document, ?2)>0", {{*text}}};
+      return {*text, "instr(document, ?2)>0", {.lists = {{*text}}}};
     }
     Filter::document(filter.op,
                      *text);  // throws: a filter put together by hand was not compiled yet
-    return {*text, "vkb_regex(?2, document)", texts_required_by(*text)};
+    return {
+        *text, "vkb_regex(?2, document)", {.lists = texts_required_by(*text), .in_any_case = true}};
   }
 
   // The matches, `candidates` being all that matter.

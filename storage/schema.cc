@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "storage/document_index.h"
 #include "storage/error.h"
 
 namespace vkb {
@@ -180,6 +181,11 @@ void migrate(Database& writer) {
   if (schema_version(writer) == 1) {
     writer.execute(kVersion2);
     writer.execute("PRAGMA user_version=2;");
+  }
+  if (schema_version(writer) == 2) {
+    // Of documents in lower case: made anew by whoever indexes documents next (R9).
+    drop_document_indexes(writer);
+    writer.execute("PRAGMA user_version=3;");
   }
   transaction.commit();
 }

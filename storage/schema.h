@@ -6,7 +6,7 @@
 namespace vkb {
 
 // The schema version this build writes; PRAGMA user_version of the database.
-inline constexpr int kSchemaVersion = 2;
+inline constexpr int kSchemaVersion = 3;
 
 // 0 for a database without tables.
 int schema_version(Database& database);

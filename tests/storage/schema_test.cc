@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "storage/catalog.h"
+#include "storage/document_index.h"
 #include "storage/filter_eval.h"
 #include "storage/posting_index.h"
 #include "storage/records.h"
@@ -38,6 +39,31 @@ TEST(Schema, MigratingAgainChangesNothing) {
   file.reopen();
   EXPECT_EQ(list_all_collections(file.db()).size(), 1u);
   EXPECT_EQ(list_databases(file.db(), "default_tenant").size(), 1u);
+}
+
+// A schema 2 had documents in lower case in its index: a text would be missed in it.
+TEST(Schema, ADocumentIndexOfVersion2IsNotAskedAndThenDropped) {
+  TestDatabase file;
+  const std::int64_t collection = make_collection(file.db(), "old");
+  RecordRow row;
+  row.id = "one";
+  row.document = "as it was";
+  Records(file.db(), collection).insert(row);
+  ASSERT_EQ(index_some_documents(file.db(), collection), 1u);
+  ASSERT_TRUE(has_document_index(file.db(), collection));
+  file.db().execute("UPDATE record SET document='AS IT WAS'; PRAGMA user_version=2");
+  EXPECT_FALSE(has_document_index(file.db(), collection));
+  const auto ask = [&](Database& db) {
+    return evaluate(db, collection, Filter::document(Filter::Op::document_contains, "AS IT"));
+  };
+  EXPECT_EQ(ask(file.db()).size(), 1u);
+  migrate(file.db());
+  EXPECT_EQ(integer_of(file.db(), "SELECT count(*) FROM document_index"), 0);
+  EXPECT_EQ(integer_of(file.db(), "SELECT count(*) FROM sqlite_schema WHERE name LIKE '%trigram%'"),
+            0);
+  EXPECT_EQ(ask(file.db()).size(), 1u);
+  ASSERT_EQ(index_some_documents(file.db(), collection), 1u);
+  EXPECT_EQ(ask(file.db()).size(), 1u);
 }
 
 // The store of a schema 1: its index is one table. It can be read as it is, becomes schema 2 with
