@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Raw requests, their statuses, error names and texts: the tables of support/wire_table.py and what
-does not fit into a table, on `vkb serve` and on the real `chroma run`."""
+"""Raw requests, their statuses, error names and texts: the tables of support/wire and what does not
+fit into a table, on `vkb serve` and on the real `chroma run`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from collections.abc import Iterator
 import pytest
 
 from support.chroma import DATABASE, ChromaServer
+from support.wire import ALL
 from support.wire_rows import DROPPED, Expected, Row
-from support.wire_table import ALL
 
 COLLECTIONS = DATABASE + "/collections"
 RECORDS = {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A request and the answer it must have: what the tables of support/wire_table.py are made of."""
+"""A request and the answer it must have: what the tables of support/wire are made of."""
 
 from __future__ import annotations
 
