@@ -3,8 +3,11 @@
 // Files written by released versions open for ever. tests/golden/README.md says how they are made.
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -68,78 +71,82 @@ SampleSegment golden_graph_v2() {
 
 std::string golden_path(const std::string& name) { return VKB_GOLDEN_DIR "/" + name; }
 
+std::shared_ptr<const Segment> open_golden(const std::string& name) {
+  return Segment::open(posix_file_system(), golden_path(name));
+}
+
+// golden_flat(), whatever the version of the format it was written in.
+void expect_golden_flat(const Segment& segment) {
+  EXPECT_EQ(segment.header().space, 2U);
+  EXPECT_EQ(segment.row_count(), 3U);
+  EXPECT_EQ(segment.dim(), 2U);
+  EXPECT_FALSE(segment.has_graph());
+  EXPECT_FALSE(segment.has_int8_codes());
+  EXPECT_FALSE(segment.has_bit_codes());
+  EXPECT_EQ(segment.row_id(1), 1'000'000'000'000U);
+  EXPECT_EQ(segment.slot_of(5), 2U);
+  EXPECT_EQ(segment.slot_of(6), std::nullopt);
+  EXPECT_EQ(segment.record_id(5), std::nullopt);
+  EXPECT_EQ(segment.vector(0)[1], 4.0F);
+  EXPECT_EQ(segment.vector(1)[1], -0.5F);
+  EXPECT_EQ(std::bit_cast<std::uint32_t>(segment.vector(2)[0]), 0x80000000U);
+  EXPECT_EQ(segment.norm(0), 5.0F);
+  segment.verify_all();
+}
+
+// golden_graph(), likewise.
+void expect_golden_graph(const Segment& segment) {
+  EXPECT_EQ(segment.header().space, 0U);
+  EXPECT_EQ(segment.header().m, 2U);
+  EXPECT_EQ(segment.header().max_level, 2U);
+  EXPECT_EQ(segment.row_count(), 4U);
+  EXPECT_EQ(segment.dim(), 3U);
+  ASSERT_TRUE(segment.has_graph());
+  ASSERT_TRUE(segment.has_int8_codes());
+  EXPECT_EQ(segment.row_id(3), 20U);
+  EXPECT_EQ(segment.slot_of(40), 0U);
+  EXPECT_EQ(segment.vector(3)[2], 6.0F);
+  EXPECT_EQ(segment.norm(3), 7.0F);
+  Int8CodeHeader code;
+  std::memcpy(&code, segment.code(3), sizeof(code));
+  EXPECT_EQ(code.scale, 0.0625F);
+  EXPECT_EQ(code.sum, 1);
+  EXPECT_EQ(static_cast<std::int8_t>(segment.code(3)[sizeof(code)]), -127);
+  EXPECT_EQ(segment.links0_width(), 4U);
+  EXPECT_EQ(segment.links0(2)[2], 3U);
+  EXPECT_EQ(segment.links0(2)[3], kNoNeighbour);
+  ASSERT_EQ(segment.upper_slots().size(), 2U);
+  EXPECT_EQ(segment.upper_slots()[1], 2U);
+  EXPECT_EQ(segment.upper_links(1, 1)[0], 0U);
+  EXPECT_EQ(segment.upper_links(2, 0)[0], kNoNeighbour);
+  segment.verify_all();
+}
+
 TEST(SegmentGolden, Version1FlatOpens) {
-  const auto segment = Segment::open(posix_file_system(), golden_path("segment_v1_flat.vseg"));
+  const auto segment = open_golden("segment_v1_flat.vseg");
   EXPECT_EQ(segment->header().format_version, 1U);
-  EXPECT_EQ(segment->header().space, 2U);
-  EXPECT_EQ(segment->row_count(), 3U);
-  EXPECT_EQ(segment->dim(), 2U);
-  EXPECT_FALSE(segment->has_graph());
-  EXPECT_FALSE(segment->has_int8_codes());
-  EXPECT_EQ(segment->row_id(1), 1'000'000'000'000U);
-  EXPECT_EQ(segment->slot_of(5), 2U);
-  EXPECT_EQ(segment->slot_of(6), std::nullopt);
-  EXPECT_EQ(segment->vector(0)[1], 4.0F);
-  EXPECT_EQ(segment->vector(1)[1], -0.5F);
-  EXPECT_EQ(std::bit_cast<std::uint32_t>(segment->vector(2)[0]), 0x80000000U);
-  EXPECT_EQ(segment->norm(0), 5.0F);
-  segment->verify_all();
+  expect_golden_flat(*segment);
 }
 
 TEST(SegmentGolden, Version1GraphOpens) {
-  const auto segment = Segment::open(posix_file_system(), golden_path("segment_v1_graph.vseg"));
+  const auto segment = open_golden("segment_v1_graph.vseg");
   EXPECT_EQ(segment->header().format_version, 1U);
-  EXPECT_EQ(segment->header().space, 0U);
-  EXPECT_EQ(segment->header().m, 2U);
-  EXPECT_EQ(segment->header().max_level, 2U);
-  EXPECT_EQ(segment->row_count(), 4U);
-  EXPECT_EQ(segment->dim(), 3U);
-  ASSERT_TRUE(segment->has_graph());
-  ASSERT_TRUE(segment->has_int8_codes());
-  EXPECT_EQ(segment->row_id(3), 20U);
-  EXPECT_EQ(segment->slot_of(40), 0U);
-  EXPECT_EQ(segment->vector(3)[2], 6.0F);
-  EXPECT_EQ(segment->norm(3), 7.0F);
-  Int8CodeHeader code;
-  std::memcpy(&code, segment->code(3), sizeof(code));
-  EXPECT_EQ(code.scale, 0.0625F);
-  EXPECT_EQ(code.sum, 1);
-  EXPECT_EQ(static_cast<std::int8_t>(segment->code(3)[sizeof(code)]), -127);
-  EXPECT_EQ(segment->links0_width(), 4U);
-  EXPECT_EQ(segment->links0(2)[2], 3U);
-  EXPECT_EQ(segment->links0(2)[3], kNoNeighbour);
-  ASSERT_EQ(segment->upper_slots().size(), 2U);
-  EXPECT_EQ(segment->upper_slots()[1], 2U);
-  EXPECT_EQ(segment->upper_links(1, 1)[0], 0U);
-  EXPECT_EQ(segment->upper_links(2, 0)[0], kNoNeighbour);
-  segment->verify_all();
+  EXPECT_FALSE(segment->has_bit_codes());
+  EXPECT_FALSE(segment->has_int4_codes());
+  EXPECT_EQ(segment->record_id(40), std::nullopt);
+  expect_golden_graph(*segment);
 }
 
 TEST(SegmentGolden, Version2FlatOpens) {
-  const auto segment = Segment::open(posix_file_system(), golden_path("segment_v2_flat.vseg"));
+  const auto segment = open_golden("segment_v2_flat.vseg");
   EXPECT_EQ(segment->header().format_version, 2U);
-  EXPECT_EQ(segment->header().space, 2U);
-  EXPECT_EQ(segment->row_count(), 3U);
-  EXPECT_EQ(segment->dim(), 2U);
-  EXPECT_FALSE(segment->has_graph());
-  EXPECT_FALSE(segment->has_int8_codes());
-  EXPECT_FALSE(segment->has_bit_codes());
-  EXPECT_EQ(segment->slot_of(5), 2U);
-  EXPECT_EQ(segment->vector(1)[1], -0.5F);
-  EXPECT_EQ(segment->record_id(5), std::nullopt);
-  segment->verify_all();
+  expect_golden_flat(*segment);
 }
 
 TEST(SegmentGolden, Version2GraphOpens) {
-  const auto segment = Segment::open(posix_file_system(), golden_path("segment_v2_graph.vseg"));
+  const auto segment = open_golden("segment_v2_graph.vseg");
   EXPECT_EQ(segment->header().format_version, 2U);
-  EXPECT_EQ(segment->header().m, 2U);
-  EXPECT_EQ(segment->row_count(), 4U);
-  EXPECT_EQ(segment->dim(), 3U);
-  EXPECT_TRUE(segment->has_graph());
-  EXPECT_TRUE(segment->has_int8_codes());
-  EXPECT_EQ(segment->links0(2)[2], 3U);
-  EXPECT_EQ(segment->vector(3)[2], 6.0F);
+  expect_golden_graph(*segment);
   ASSERT_TRUE(segment->has_bit_codes());
   EXPECT_EQ(segment->bit_directions().size(), 480U * 64);
   EXPECT_EQ(segment->bit_directions()[2 * 64 + 16 + 2], static_cast<std::byte>(64));
@@ -151,7 +158,6 @@ TEST(SegmentGolden, Version2GraphOpens) {
   EXPECT_EQ(segment->record_id(40), "r40");
   EXPECT_EQ(segment->record_id(10), "r10");
   EXPECT_EQ(segment->record_id(11), std::nullopt);
-  segment->verify_all();
 }
 
 // Holds as long as version 2 is the current one: the same contents give the same bytes. With
