@@ -3,8 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
+#include <latch>
 #include <thread>
 #include <vector>
 
@@ -64,32 +67,41 @@ TEST(LinkListsTest, LevelsAreAFunctionOfTheOrdinal) {
   }
 }
 
+// Appending finds the end and writes there: without the lock two writers find the same end, and one
+// of their nodes is lost. The list is long and the writers begin together, so that they meet.
 TEST(LinkListsTest, WritersWaitForEachOtherAndReadersForNobody) {
-  LinkLists lists(16);
-  lists.grow(1);
-  lists.add(0);
-  std::atomic<bool> stop{false};
-  std::jthread reader([&] {
-    while (!stop) {
-      for (const std::uint32_t neighbour : met(lists, 0, 0)) EXPECT_LT(neighbour, 32U);
+  constexpr std::uint32_t kWriters = 4;
+  constexpr std::uint32_t kEach = 256;
+  constexpr std::uint32_t kAll = kWriters * kEach;
+  for (int round = 0; round < 80; ++round) {
+    LinkLists lists(kAll / 2);  // a list at level 0 has room for all of them
+    lists.grow(1);
+    lists.add(0);
+    std::atomic<bool> stop{false};
+    std::jthread reader([&] {
+      while (!stop) {
+        for (const std::uint32_t neighbour : met(lists, 0, 0)) EXPECT_LT(neighbour, kAll);
+      }
+    });
+    {
+      std::latch begin(kWriters);
+      std::vector<std::jthread> writers;
+      for (std::uint32_t writer = 0; writer < kWriters; ++writer) {
+        writers.emplace_back([&lists, &begin, writer] {
+          begin.arrive_and_wait();
+          for (std::uint32_t i = 0; i < kEach; ++i) {
+            const LinkLists::Lock lock(lists, 0);
+            lists.write(0, 0, lists.neighbours(0, 0).size(), std::array{kEach * writer + i});
+          }
+        });
+      }
     }
-  });
-  {
-    std::vector<std::jthread> writers;
-    for (std::uint32_t thread = 0; thread < 4; ++thread) {
-      writers.emplace_back([&lists, thread] {
-        for (std::uint32_t i = 0; i < 8; ++i) {
-          const LinkLists::Lock lock(lists, 0);
-          lists.write(0, 0, lists.neighbours(0, 0).size(), std::array{8 * thread + i});
-        }
-      });
-    }
+    stop = true;
+    std::vector<std::uint32_t> all = met(lists, 0, 0);
+    std::ranges::sort(all);
+    ASSERT_EQ(all.size(), kAll) << round;
+    for (std::uint32_t i = 0; i < kAll; ++i) ASSERT_EQ(all[i], i) << round;
   }
-  stop = true;
-  std::vector<std::uint32_t> all = met(lists, 0, 0);
-  std::ranges::sort(all);
-  ASSERT_EQ(all.size(), 32U);
-  for (std::uint32_t i = 0; i < 32; ++i) EXPECT_EQ(all[i], i);
 }
 
 }  // namespace
