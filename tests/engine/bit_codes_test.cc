@@ -206,6 +206,82 @@ TEST_P(RankedBitCodesTest, SearchFindsTheSameWithThem) {
   }
 }
 
+// What walks that take turns find is what each finds alone: none uses the bits, the marks or the
+// candidates of another.
+TEST_P(RankedBitCodesTest, SeveralQueriesAtOnceAreAnsweredAsOneByOne) {
+  const TempDirectory directory;
+  const std::uint32_t dim = GetParam();
+  const std::vector<float> vectors = embeddings(3000, dim);
+  const auto segment =
+      make_segment(directory.file("segment"), vectors, dim, {.bit_codes = true, .threads = 1});
+  Bitmap accepted(segment->row_count());
+  for (std::uint32_t slot = 0; slot < segment->row_count(); slot += 3) accepted.set(slot);
+  std::vector<PreparedQuery> queries;
+  for (std::size_t i = 0; i < kWalksAtOnce; ++i) {
+    queries.emplace_back(std::span(vectors).subspan(i * 700 * dim, dim), Space::cosine);
+  }
+  for (const RowSelection& selection : {RowSelection{}, RowSelection{.accepted = &accepted}}) {
+    for (std::size_t count = 2; count <= queries.size(); ++count) {
+      const auto some = std::span<const PreparedQuery>(queries).first(count);
+      SearchCounts together;
+      SearchCounts alone;
+      const auto found = search_graph(*segment, some, 10, 60, selection, &together);
+      ASSERT_EQ(found.size(), count);
+      for (std::size_t i = 0; i < count; ++i) {
+        EXPECT_EQ(found[i].size(), 10U);
+        EXPECT_EQ(found[i], search_graph(*segment, some[i], 10, 60, selection, &alone)) << i;
+      }
+      EXPECT_GT(together.estimated, 0U);
+      EXPECT_EQ(together.estimated, alone.estimated);
+      EXPECT_EQ(together.ranked, alone.ranked);
+      EXPECT_EQ(together.compared, alone.compared);
+    }
+  }
+}
+
+// Every row is estimated; what may be near is ranked by the longer codes, and the best of that
+// compared exactly.
+TEST_P(RankedBitCodesTest, FlatSearchGoesFromBitsToCodesToVectors) {
+  const TempDirectory directory;
+  const std::uint32_t dim = GetParam();
+  const std::size_t count = 6000;
+  const std::vector<float> vectors = embeddings(count, dim);
+  const auto segment =
+      make_segment(directory.file("segment"), vectors, dim, {.bit_codes = true, .graph = false});
+  Bitmap dead(count);
+  Bitmap accepted(count);
+  for (std::uint32_t slot = 0; slot < count; ++slot) {
+    if (slot % 5 == 0) dead.set(slot);
+    if (slot % 3 == 0) accepted.set(slot);
+  }
+  const std::uint32_t k = 10;
+  for (const RowSelection& selection :
+       {RowSelection{}, RowSelection{.dead = &dead, .accepted = &accepted}}) {
+    std::size_t selected = 0;
+    for (std::uint32_t slot = 0; slot < count; ++slot) selected += selection.takes(slot) ? 1 : 0;
+    std::size_t found_by_codes = 0;
+    for (std::size_t i = 0; i < 50; ++i) {
+      const PreparedQuery query({vectors.data() + i * 119 * dim, dim}, Space::cosine);
+      const auto truth = search_flat(*segment, query, k, true, selection);
+      SearchCounts counts;
+      const auto found = search_flat(*segment, query, k, false, selection, &counts);
+      EXPECT_EQ(found.size(), k);
+      EXPECT_EQ(counts.estimated, selected);
+      EXPECT_EQ(counts.ranked, kFlatBitFactor * k + kFlatBitExtra);
+      EXPECT_EQ(counts.compared, kFlatRerankFactor * k + kFlatRerankExtra);
+      EXPECT_TRUE(std::is_sorted(found.begin(), found.end()));
+      found_by_codes += static_cast<std::size_t>(std::ranges::count_if(found, [&](const auto& row) {
+        return std::ranges::find(truth, row) != truth.end();  // the distance, too
+      }));
+    }
+    EXPECT_GE(found_by_codes, 490U);
+    // When the codes leave nobody out, nobody is lost.
+    const PreparedQuery query({vectors.data(), dim}, Space::cosine);
+    EXPECT_EQ(search_flat(*segment, query, count, false, selection),
+              search_flat(*segment, query, count, true, selection));
+  }
+}
+
 // R8: whatever the bytes, a search ends, and what it gives has its exact distance.
 TEST_P(RankedBitCodesTest, DamagedOnesCostRecallAndNothingElse) {
   const TempDirectory directory;
