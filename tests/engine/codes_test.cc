@@ -148,7 +148,6 @@ TEST(CodeDistanceTest, IsWithinTheRoundingOfTheCodes) {
   }
 }
 
-// The tolerance is the one of Chroma's own tests.
 // Where code i of a row of four-bit codes is, by the layout of the format.
 int int4_level(const std::vector<std::byte>& code, std::size_t i) {
   const int byte = std::to_integer<int>(code[i / 128 * 64 + i % 64]);
@@ -227,6 +226,7 @@ TEST(Int4Test, OddRowsGiveNumbers) {
   }
 }
 
+// The tolerance is the one of Chroma's own tests.
 TEST(ExactDistanceTest, AgreesWithDoubleInEverySpace) {
   for (const Kernels* set : available_kernels()) {
     for (const Space space : kSpaces) {
