@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <mutex>
 
 #include "engine/record_writer.h"
 #include "engine/tuning.h"
@@ -84,6 +85,11 @@ class Compaction : public ::testing::Test {
     void remove(const std::string& id) {
       change([&](RecordWriter& writer) { writer.remove(*writer.records().find(id)); });
     }
+    bool seal() {
+      const std::scoped_lock reshape(collection->reshape_mutex);
+      const OpenStore::WriterHold hold(store);
+      return vkb::seal(store, *collection);
+    }
     std::shared_ptr<const Snapshot> snapshot() {
       return store.read(
           [&](Database& db) { return collection->snapshot(db, collection->row(db)); });
@@ -110,8 +116,8 @@ TEST_F(Compaction, SealMovesTheLogIntoAFlatSegment) {
     Opened opened(directory_.path());
     opened.upsert(records);
     opened.remove("r7");
-    EXPECT_TRUE(seal(opened.store, *opened.collection));
-    EXPECT_FALSE(seal(opened.store, *opened.collection));
+    EXPECT_TRUE(opened.seal());
+    EXPECT_FALSE(opened.seal());
     const auto snapshot = opened.snapshot();
     ASSERT_EQ(snapshot->segments.size(), 1u);
     EXPECT_EQ(snapshot->segments[0].row.row_count, 99u);
@@ -127,7 +133,7 @@ TEST_F(Compaction, SealingOnlyRemovalsLeavesNoSegment) {
   Opened opened(directory_.path());
   opened.upsert(test_records(1, 4));
   opened.remove("r0");
-  EXPECT_TRUE(seal(opened.store, *opened.collection));
+  EXPECT_TRUE(opened.seal());
   EXPECT_TRUE(opened.snapshot()->segments.empty());
   expect({});
 }
@@ -147,7 +153,7 @@ TEST_F(Compaction, ChangesDuringASealAreNotLost) {
       opened.upsert({&changed, 1});
       opened.remove("r2");
     });
-    EXPECT_TRUE(seal(opened.store, *opened.collection));
+    EXPECT_TRUE(opened.seal());
     files_.set_hook({});
     EXPECT_EQ(opened.snapshot()->segments.at(0).dead_count, 2u);
   }
@@ -164,10 +170,12 @@ TEST_F(Compaction, ChangesDuringAMergeAreNotLost) {
   {
     Opened opened(directory_.path(), &files_);
     opened.upsert(std::span(records).first(25));
-    seal(opened.store, *opened.collection);
+    opened.seal();
     opened.upsert(std::span(records).subspan(25));
-    seal(opened.store, *opened.collection);
+    opened.seal();
     opened.remove("r30");
+    const std::scoped_lock reshape(opened.collection->reshape_mutex);
+    const OpenStore::WriterHold hold(opened.store);
     const auto snapshot = opened.snapshot();
     Merger merger(opened.store, *opened.collection,
                   opened.store.read([&](Database& db) { return opened.collection->row(db); }), 0);
@@ -189,7 +197,7 @@ TEST_F(Compaction, ChangesDuringAMergeAreNotLost) {
 TEST_F(Compaction, AMergeOfDeadSegmentsLeavesNone) {
   Opened opened(directory_.path());
   opened.upsert(test_records(1, 4));
-  seal(opened.store, *opened.collection);
+  opened.seal();
   opened.remove("r0");
   maintain_collection(opened.store, *opened.collection);
   EXPECT_TRUE(opened.snapshot()->segments.empty());
@@ -202,7 +210,7 @@ TEST_F(Compaction, FilesArePublishedBeforeAndRemovedAfterTheCommit) {
   Opened opened(directory_.path(), &files_);
   for (std::uint64_t seed = 1; seed <= kMergeMinSegments; ++seed) {
     opened.upsert(test_records(20, 4, seed, numbered("s", seed)));
-    seal(opened.store, *opened.collection);
+    opened.seal();
   }
   files_.clear();
   maintain_collection(opened.store, *opened.collection);
@@ -228,7 +236,7 @@ TEST_F(Compaction, MaintenanceHoldsTheWriterLockWhileItWritesSegments) {
         records.push_back(std::move(record));
         first.upsert({&records.back(), 1});
       }
-      seal(first.store, *first.collection);
+      first.seal();
     }
   }
   Opened second(directory_.path(), &files_);
@@ -255,7 +263,7 @@ TEST_F(Compaction, AFailedWriteLeavesEverythingAsItWas) {
     Opened opened(directory_.path(), &files_);
     opened.upsert(records);
     files_.fail(call);
-    VKB_EXPECT_ERROR(seal(opened.store, *opened.collection), ErrorCode::io_error, ".vseg");
+    VKB_EXPECT_ERROR(opened.seal(), ErrorCode::io_error, ".vseg");
     EXPECT_TRUE(opened.store.files().list(opened.store.segment_directory()).empty());
     EXPECT_EQ(opened.snapshot()->memtable.live_count(), 30u);
   }
@@ -267,7 +275,7 @@ TEST_F(Compaction, AFileThatStaysIsRemovedByTheNextWriter) {
   {
     Opened opened(directory_.path(), &files_);
     opened.upsert(test_records(3, 4));
-    seal(opened.store, *opened.collection);
+    opened.seal();
     for (const char* id : {"r0", "r1", "r2"}) opened.remove(id);
     files_.fail(FileCall::remove);
     maintain_collection(opened.store, *opened.collection);
