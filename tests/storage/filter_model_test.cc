@@ -52,9 +52,8 @@ class Chance {
         forty,
         forty + "x",
         forty + "y",
-        "\x01",
-        "\x01"
-        "a",
+        "\001",
+        "\001a",
         std::string(5000, 'z'),
         std::get<std::string>(posting_values(Value(forty + "x")).front())};
     return of(pool);
