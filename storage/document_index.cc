@@ -14,8 +14,10 @@ constexpr char32_t kNoCharacter = 0xFFFD;
 // Of one transaction of index_some_documents(). FTS5 takes in some 8 MB of English text a second.
 constexpr std::uint64_t kBatchRows = 1000;
 constexpr std::size_t kBatchBytes = std::size_t{1} << 19;
-// Each trigram of a query costs a walk along its list of rows; with so many a long text is
-// selective.
+// Each trigram of a query costs a walk along its list of rows, and each candidate that it does not
+// rule out some two microseconds; with so many a long text is selective. 60 selective words in
+// 545,177 documents, milliseconds a query by trigrams of a word, all or each third: median 3.3 2.9,
+// the sixth slowest 10 39.
 constexpr std::size_t kMostTerms = 16;
 constexpr std::size_t kLeastTerms = 3;
 // Pages that one transaction of merge_document_index() writes.
@@ -39,18 +41,17 @@ char32_t indexed(char32_t code) {
   return code == 0xFFFE || code == 0xFFFF ? kNoCharacter : code;  // as FTS5 reads them
 }
 
-// Trigrams of one text that a query asks for: they cover it, and are few.
+// Trigrams of one text that a query asks for, evenly spaced when it has more than `most`.
 std::vector<std::u32string> query_terms(std::string_view text, std::size_t most) {
   if (!is_utf8(text)) return {};  // its characters would be other ones in a document
   const std::u32string codes = indexed_text(text);
   if (codes.size() < 3) return {};
-  std::vector<std::size_t> places;
-  for (std::size_t at = 0; at + 3 < codes.size(); at += 3) places.push_back(at);
-  places.push_back(codes.size() - 3);
+  const std::size_t trigrams = codes.size() - 2;
+  const std::size_t count = std::min(most, trigrams);
   std::vector<std::u32string> terms;
-  const std::size_t count = std::min(most, places.size());
   for (std::size_t i = 0; i < count; ++i) {
-    std::u32string term = codes.substr(places[i * places.size() / count], 3);
+    const std::size_t at = i == 0 ? 0 : i * (trigrams - 1) / (count - 1);  // both ends among them
+    std::u32string term = codes.substr(at, 3);
     if (std::find(terms.begin(), terms.end(), term) == terms.end()) {
       terms.push_back(std::move(term));
     }
