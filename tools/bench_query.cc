@@ -209,7 +209,8 @@ Truth exact_truth(const BenchFlags& flags, const Collection& collection,
   return truth;
 }
 
-// The smallest ef whose recall reaches the target, to a sixteenth: recall grows with ef.
+// The smallest ef whose recall reaches the target, to a sixteenth, or to one where that is less:
+// recall grows with ef.
 std::uint32_t ef_for_recall(const BenchFlags& flags, const Collection& collection,
                             const Matrix<float>& queries, QueryOptions options,
                             const Truth& truth) {
@@ -220,6 +221,7 @@ std::uint32_t ef_for_recall(const BenchFlags& flags, const Collection& collectio
     run.go(queries.rows, flags.threads);
     return recall_of(run.answers, truth) >= flags.recall;
   };
+  std::uint32_t little = flags.k - 1;  // an ef below k is taken for k
   std::uint32_t enough = std::max(flags.k, 8U);
   while (!stop_requested() && !reaches(enough)) {
     if (enough >= kMost) {
@@ -227,14 +229,14 @@ std::uint32_t ef_for_recall(const BenchFlags& flags, const Collection& collectio
                                                    " is not reached with ef " +
                                                    std::to_string(enough) + "; ask for less");
     }
+    little = enough;
     enough *= 2;
   }
-  std::uint32_t little = enough / 2;
-  while (!stop_requested() && enough > flags.k && enough - little > enough / 16) {
+  while (!stop_requested() && enough - little > std::max(1U, enough / 16)) {
     const std::uint32_t middle = little + (enough - little) / 2;
     (reaches(middle) ? enough : little) = middle;
   }
-  return std::max(enough, flags.k);
+  return enough;
 }
 
 Measured measure(const BenchFlags& flags, const Collection& collection,

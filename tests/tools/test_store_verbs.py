@@ -286,6 +286,12 @@ def test_bench_query_finds_the_ef_for_a_recall(vkb, store_dir, tmp_path):
     assert bench("--recall", 0.99, "--truth", truth)["ef"] == high["ef"]
     below = bench("--ef", high["ef"] * 3 // 4, "--truth", truth)
     assert below["recall"] < high["recall"]
+    # An ef of less than 16 is found to the one.
+    for k, ef in ((1, 5), (5, 13)):
+        target = bench("-k", k, "--ef", ef, "--truth", truth)["recall"]
+        found = bench("-k", k, "--recall", target)
+        assert k < found["ef"] <= ef and found["recall"] >= target
+        assert bench("-k", k, "--ef", found["ef"] - 1, "--truth", truth)["recall"] < target
     refused = vkb("bench", "query", "--queries", queries, "--recall", 0.9, "--ef", 10, "--path",
                   store_dir, check=False)  # fmt: skip
     assert refused.returncode == 2 and "--ef" in refused.stderr
