@@ -13,14 +13,13 @@
 #include "engine/open_store.h"
 #include "engine/record_writer.h"
 #include "engine/tuning.h"
+#include "engine/work_beside.h"
 #include "storage/error.h"
 
 namespace vkb {
 namespace {
 
 using std::chrono::steady_clock;
-
-constexpr std::chrono::milliseconds kTellEvery{200};
 
 double seconds_since(steady_clock::time_point start) {
   return std::chrono::duration<double>(steady_clock::now() - start).count();
@@ -194,33 +193,6 @@ class LoadMerge {
   std::size_t flats_ = 0;
 };
 
-// Progress of a thread beside the one that the progress function is called by.
-class ProgressBeside {
- public:
-  // For the thread beside: false when it is to stop.
-  bool note(const Progress& at) {
-    const std::scoped_lock lock(mutex_);
-    at_ = at;
-    return !stopped_;
-  }
-  void stop() {
-    const std::scoped_lock lock(mutex_);
-    stopped_ = true;
-  }
-  void tell(const ProgressFunction& progress) {
-    std::unique_lock lock(mutex_);
-    if (!progress || !at_ || stopped_) return;
-    const Progress at = *at_;
-    lock.unlock();
-    if (!progress(at)) stop();
-  }
-
- private:
-  std::mutex mutex_;
-  std::optional<Progress> at_;  // guarded by mutex_, as below
-  bool stopped_ = false;
-};
-
 // Indexes documents. What goes wrong is thrown at the end: records and their graph do not need it.
 class LoadIndex {
  public:
@@ -262,14 +234,11 @@ class LoadIndex {
 
 // The graph, and its segment, while this thread sees to the database. Returns false when stopped.
 bool finish_both(LoadMerge& merge, LoadIndex& index, const ProgressFunction& progress) {
-  ProgressBeside beside;
-  std::future<bool> merging = std::async(std::launch::async, [&] {
-    return merge.finish([&](const Progress& at) { return beside.note(at); });
-  });
+  WorkBeside<bool> merging([&](const ProgressFunction& note) { return merge.finish(note); });
   const bool indexed = index.finish(progress);
-  if (!indexed) beside.stop();
-  while (merging.wait_for(kTellEvery) != std::future_status::ready) beside.tell(progress);
-  const bool merged = merging.get();
+  if (!indexed) merging.stop();
+  merging.wait(progress);
+  const bool merged = merging.take();
   index.rethrow();
   return merged && indexed;
 }

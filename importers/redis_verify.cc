@@ -4,9 +4,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
-#include <future>
-#include <mutex>
 
+#include "engine/work_beside.h"
 #include "importers/redis_overlap.h"
 #include "importers/redis_read.h"
 #include "importers/redis_record.h"
@@ -16,7 +15,6 @@ namespace {
 
 constexpr std::size_t kExamples = 10;  // named in a problem
 constexpr std::uint64_t kProgressEvery = 5000;
-constexpr std::chrono::milliseconds kTellEvery{200};
 
 struct IdAndKey {
   std::string id;
@@ -216,48 +214,6 @@ std::vector<OverlapQuery> check_samples(RedisClient& client, const RedisPlan& pl
   return queries;
 }
 
-// RediSearch's answers, beside the walk over the collection. Progress is told by the thread that
-// this belongs to.
-class IndexBeside {
- public:
-  // What is given must stay.
-  IndexBeside(RedisClient& client, const RedisPlan& plan, IndexTask task)
-      : comparing_(std::async(std::launch::async, [this, &client, &plan, task = std::move(task)] {
-          return compare_with_index(client, plan, task, [this](const Progress& at) {
-            const std::scoped_lock lock(mutex_);
-            at_ = at;
-            return !stopped_;
-          });
-        })) {}
-  ~IndexBeside() { stop(); }  // and waits, as a future of async() does
-  IndexBeside(const IndexBeside&) = delete;
-  IndexBeside& operator=(const IndexBeside&) = delete;
-
-  void stop() {
-    const std::scoped_lock lock(mutex_);
-    stopped_ = true;
-  }
-  // Waits for it to end. Returns whether it was stopped, here by `progress` or before.
-  bool wait(const ProgressFunction& progress) {
-    while (comparing_.wait_for(kTellEvery) != std::future_status::ready) {
-      std::unique_lock lock(mutex_);
-      const Progress at = at_;
-      lock.unlock();
-      if (progress && at.done > 0 && !progress(at)) stop();
-    }
-    const std::scoped_lock lock(mutex_);
-    return stopped_;
-  }
-  // After wait(). Nothing when there is no answer.
-  std::optional<AnswerOverlap> take() { return comparing_.get(); }
-
- private:
-  std::mutex mutex_;
-  Progress at_;  // guarded by mutex_, as below
-  bool stopped_ = false;
-  std::future<std::optional<AnswerOverlap>> comparing_;  // last: its thread uses the members above
-};
-
 void check_overlap(const VerifyOptions& options, Verification& out) {
   if (out.queries == 0 || out.top10_overlap >= options.least_overlap) return;
   add_problem(out,
@@ -287,19 +243,21 @@ Verification verify_import(RedisClient& client, const RedisPlan& plan, const Col
   for (const OverlapQuery& query : queries) vectors.push_back(query.vector);
   ExactNeighbours exact(plan.space, plan.mapping.dim, vectors, kOverlapTop);
   const std::vector<Hash128> accepted = source.accepted_keys();
-  IndexBeside index(client, plan,
-                    {.queries = queries,
-                     .ours = ours,
-                     .accepted =
-                         [&](const std::string& key) {
-                           return std::binary_search(accepted.begin(), accepted.end(),
-                                                     hash_bytes(key));
-                         },
-                     .accepted_count = source.counts().accepted(),
-                     .poisoned_count = out.poisoned.size()});
+  const IndexTask task{.queries = queries,
+                       .ours = ours,
+                       .accepted =
+                           [&](const std::string& key) {
+                             return std::binary_search(accepted.begin(), accepted.end(),
+                                                       hash_bytes(key));
+                           },
+                       .accepted_count = source.counts().accepted(),
+                       .poisoned_count = out.poisoned.size()};
+  WorkBeside<std::optional<AnswerOverlap>> index(
+      [&](const ProgressFunction& note) { return compare_with_index(client, plan, task, note); });
   const Walk walk = prove_records(collection, source, options, exact, out, keys);
   if (walk.stopped) index.stop();
-  out.stopped = index.wait(options.progress);
+  index.wait(options.progress);
+  out.stopped = index.stopped();
   if (!out.stopped) {
     if (!queries.empty()) {
       const std::optional<AnswerOverlap> overlap = index.take();

@@ -234,12 +234,17 @@ TEST_F(RedisImportTest, AStopWhileProvingStopsTheComparisonToo) {
   fill(6000);
   RedisImportOptions stopping = options();
   std::set<std::thread::id> threads;
+  int after_false = 0;
+  bool go_on = true;
   stopping.progress = [&](const Progress& at) {
     threads.insert(std::this_thread::get_id());
-    return at.step != "prove";
+    after_false += go_on ? 0 : 1;
+    go_on = at.step != "prove";
+    return go_on;
   };
   const RedisImportResult stopped = import_redis(stopping);
   EXPECT_TRUE(stopped.stopped);
+  EXPECT_EQ(after_false, 0);
   EXPECT_EQ(stopped.report, "");
   ASSERT_TRUE(stopped.verification);
   EXPECT_FALSE(stopped.verification->passed);
