@@ -206,8 +206,14 @@ class LoadIndex {
   // All others, and what else the database needs. Returns false when stopped.
   bool finish(const ProgressFunction& progress) {
     bool done = true;
+    const auto telling = [&](const Progress& at) {
+      telling_ = true;
+      const bool go_on = !progress || progress(at);
+      telling_ = false;
+      return go_on;
+    };
     guarded([&] {
-      done = index_documents(store_, collection_, progress);
+      done = index_documents(store_, collection_, telling);
       tidy_database(store_);
     });
     return done;
@@ -222,7 +228,8 @@ class LoadIndex {
     if (error_) return;
     try {
       work();
-    } catch (...) {
+    } catch (const Error&) {
+      if (telling_) throw;  // not the index's
       error_ = std::current_exception();
     }
   }
@@ -230,6 +237,7 @@ class LoadIndex {
   OpenStore& store_;
   OpenCollection& collection_;
   std::exception_ptr error_;
+  bool telling_ = false;  // the progress function is at work
 };
 
 // The graph, and its segment, while this thread sees to the database. Returns false when stopped.

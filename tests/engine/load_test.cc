@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <fstream>
+#include <future>
 #include <set>
 #include <string_view>
 #include <thread>
@@ -189,6 +191,37 @@ TEST_F(Load, AnErrorOfTheIndexComesLast) {
   EXPECT_TRUE(is_sound(store_));
   load(test_records(1, 4, 1, "more"), 700);
   EXPECT_EQ(unindexed(), 0u);
+}
+
+// What a progress function throws, an Error too, passes at once, and it is not called again: were
+// the end of the graph waited for, that would be told of.
+TEST_F(Load, ErrorsOfTheProgressFunctionPassThrough) {
+  const std::vector<Record> records = test_records(kIndexRows + 500, 4);
+  const std::size_t first = kIndexRows - 100;
+  collection_.add(std::span(records).first(first));  // indexed when all is loaded
+  std::promise<void> told_again;
+  const std::shared_future<void> again = told_again.get_future().share();
+  files_.set_hook([again, caller = std::this_thread::get_id()](FileCall call, const std::string&) {
+    if (call != FileCall::publish || std::this_thread::get_id() == caller) return;
+    again.wait_for(std::chrono::seconds(1));  // longer than between two calls
+  });
+  bool thrown = false;
+  const auto progress = [&](const Progress& at) -> bool {
+    if (thrown) {
+      ADD_FAILURE() << "called again for " << at.step;
+      told_again.set_value();
+      return false;
+    }
+    thrown = at.step == "index";
+    if (thrown) throw Error(ErrorCode::unsupported, "no terminal");
+    return true;
+  };
+  const std::vector<Record> rest(records.begin() + first, records.end());
+  VKB_EXPECT_ERROR(load(rest, 700, progress), ErrorCode::unsupported, "no terminal");
+  files_.set_hook({});
+  EXPECT_GT(unindexed(), 0u);
+  EXPECT_EQ(differences(expected_of(records), collection_), "");
+  EXPECT_TRUE(is_sound(store_));
 }
 
 // The segment is written by another thread.
