@@ -279,6 +279,7 @@ LoadResult Collection::load(Source& source, const ProgressFunction& progress) {
       if (progress &&
           !progress({.step = "load", .done = result.records, .total = source.size_hint()})) {
         result.stopped = true;
+        index.rethrow();
         return result;
       }
     }

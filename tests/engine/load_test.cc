@@ -193,6 +193,23 @@ TEST_F(Load, AnErrorOfTheIndexComesLast) {
   EXPECT_EQ(unindexed(), 0u);
 }
 
+// Also when the load is stopped after the batch whose documents could not be indexed.
+TEST_F(Load, AnErrorOfTheIndexIsToldToWhoeverStops) {
+  files_.set_hook([](FileCall call, const std::string& point) {
+    if (call == FileCall::reached && point == "index_before_commit") {
+      throw Error(ErrorCode::io_error, "no room for it");
+    }
+  });
+  const std::vector<Record> records = test_records(3 * kIndexRows, 4);
+  VKB_EXPECT_ERROR(load(records, kIndexRows,
+                        [](const Progress& progress) { return progress.done < 2 * kIndexRows; }),
+                   ErrorCode::io_error, "document index of collection loaded: no room for it");
+  files_.set_hook({});
+  EXPECT_EQ(collection_.count(), 2 * kIndexRows);
+  EXPECT_EQ(unindexed(), 2 * kIndexRows);
+  EXPECT_TRUE(is_sound(store_));
+}
+
 // What a progress function throws, an Error too, passes at once, and it is not called again: were
 // the end of the graph waited for, that would be told of.
 TEST_F(Load, ErrorsOfTheProgressFunctionPassThrough) {
