@@ -87,17 +87,18 @@ std::vector<Record> unpacked(Page page) {
   return std::move(page.records);
 }
 
-void describe_segments(const Snapshot& snapshot, bool residency, CollectionInfo& info) {
+void describe_segments(const Snapshot& snapshot, InfoDetail detail, CollectionInfo& info) {
   info.unsealed_count = snapshot.memtable.live_count();
   for (const SegmentView& view : snapshot.segments) {
-    CollectionInfo::Segment segment{
-        .file = view.row.file,
-        .row_count = view.row.row_count,
-        .tombstone_count = view.dead_count,
-        .byte_count = view.row.byte_count,
-        .resident_bytes = residency ? view.segment->file().resident_bytes() : 0,
-        .has_graph = view.segment->has_graph(),
-        .sections = {}};
+    CollectionInfo::Segment segment{.file = view.row.file,
+                                    .row_count = view.row.row_count,
+                                    .tombstone_count = view.dead_count,
+                                    .byte_count = view.row.byte_count,
+                                    .resident_bytes = detail >= InfoDetail::residency
+                                                          ? view.segment->file().resident_bytes()
+                                                          : 0,
+                                    .has_graph = view.segment->has_graph(),
+                                    .sections = {}};
     for (const SectionEntry& section : view.segment->sections()) {
       segment.sections.emplace_back(to_string(static_cast<SectionKind>(section.kind)),
                                     section.bytes);
@@ -236,7 +237,7 @@ std::vector<std::vector<Hit>> Collection::query_batch(std::span<const std::vecto
   return ask(*store_, *open_, spans, options);
 }
 
-CollectionInfo Collection::info(bool segments, bool residency) const {
+CollectionInfo Collection::info(InfoDetail detail) const {
   return store_->read([&](Database& db) {
     const CollectionRow row = open_->row(db);
     CollectionInfo info{.name = row.name,
@@ -260,7 +261,9 @@ CollectionInfo Collection::info(bool segments, bool residency) const {
     for (auto& [key, kind] : metadata_keys(db, row.collection_id)) {
       info.metadata_keys.emplace_back(std::move(key), scalar_name(kind));
     }
-    if (segments) describe_segments(*open_->snapshot(db, row), residency, info);
+    if (detail >= InfoDetail::segments) {
+      describe_segments(*open_->snapshot(db, row), detail, info);
+    }
     return info;
   });
 }

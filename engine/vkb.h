@@ -7,9 +7,7 @@
 //   vkb::Collection notes = store.get_or_create_collection("notes", {.dim = 768});
 //   std::vector<vkb::Record> records = {{.id = "a", .embedding = embed(text), .document = text}};
 //   notes.upsert(records);
-//   for (const vkb::Hit& hit : notes.query(embed(question), {.k = 5})) {
-//     show(hit.record, hit.distance);
-//   }
+//   for (const vkb::Hit& hit : notes.query(embed(question), {.k = 5})) show(hit);
 //
 // Durability: when a writing call returns, its effect survives a crash of the process or the
 // machine. Visibility: a reading call sees one state of the whole store, everything committed
@@ -134,6 +132,10 @@ struct LoadResult {
   double build_seconds = 0;    // graph building after the last batch
 };
 
+// What info() looks at, each more than the one before; what it does not look at is 0 or empty:
+// what SQLite knows; also segments, unsealed_count, tombstone_count; also resident_bytes, O(bytes).
+enum class InfoDetail : std::uint8_t { records, segments, residency };
+
 struct CollectionInfo {
   std::string name;
   std::string uuid;
@@ -179,8 +181,7 @@ struct CheckResult {
 
 class Collection {
  public:
-  // segments: not only what SQLite knows; residency: also which pages are in memory, O(bytes).
-  CollectionInfo info(bool segments = true, bool residency = true) const;
+  CollectionInfo info(InfoDetail detail = InfoDetail::residency) const;  // throws not_found
   const std::string& uuid() const noexcept;
 
   // Adds records, each with an embedding; one whose id exists, or came earlier in the batch, is
@@ -192,16 +193,14 @@ class Collection {
   void upsert(std::span<const Record> records);
   // As upsert, but ids that do not exist are ignored and the embedding may be absent.
   void update(std::span<const Record> records);
-  // Removes by id; returns how many there were.
-  std::uint64_t remove(std::span<const std::string> ids);
+  std::uint64_t remove(std::span<const std::string> ids);  // returns how many there were
   // Removes what `filter` matches, in get order, at most `limit`, and only among `ids` when given.
   std::uint64_t remove(const Filter& filter, std::optional<std::uint64_t> limit = {},
                        std::optional<std::span<const std::string>> ids = {});
 
   std::vector<Record> get(const GetOptions& options = {}) const;  // in insertion order
   std::uint64_t count() const;                                    // O(1): touches no segment
-  // Calls `visit` for every record in insertion order, in bounded memory, on one snapshot. Stops
-  // early when it returns false.
+  // Calls `visit` for each record in insertion order, in bounded memory, until it returns false.
   void for_each(const Include& include, const std::function<bool(Record&&)>& visit) const;
 
   // The k records nearest to `query` (dim floats, finite, need not be unit length), nearest first;
@@ -215,7 +214,8 @@ class Collection {
   // Stores all records of `source`, batch by batch, each batch durable and visible when the next is
   // asked for; a record whose id exists is replaced as a whole. Graphs are built meanwhile, and at
   // the end one segment with a graph holds the collection. After a crash the complete batches are
-  // there, and load() or compact() finishes the graph. Errors of the source pass through.
+  // there, and load() or compact() finishes the graph. Passes on what `source` or `progress`
+  // throws; an error of the document index comes last, records and graph complete, or on a stop.
   LoadResult load(Source& source, const ProgressFunction& progress = {});
   // Seals the log and merges all segments into one with a graph, leaving removed records behind,
   // and gives disk back. Returns false when stopped. Safe beside readers and writers.
@@ -286,8 +286,7 @@ class Store {
   // Looks for damage: SQLite's quick check, each segment's header, size and references; deep: also
   // every checksum, every record against its vector, every neighbour id, every code.
   CheckResult check(bool deep, const ProgressFunction& progress = {}) const;
-  // Rebuilds graphs, codes, indexes, never dropping what users stored; returns what check(deep)
-  // finds afterwards.
+  // Rebuilds graphs, codes, indexes; drops nothing stored. Returns what check(deep) finds then.
   CheckResult repair(const ProgressFunction& progress = {});
   // Copies a consistent snapshot into the directory `destination`, which must not exist or be
   // empty. Segments are hard-linked where the file system can.

@@ -177,7 +177,7 @@ class Import {
   }
 
   void check_fits(Collection& collection) const {
-    const CollectionOptions there = collection.info(false).options;
+    const CollectionOptions there = collection.info(InfoDetail::records).options;
     const RedisPlan& plan = result_.plan;
     const auto refuse = [&](const std::string& what) {
       throw Error(ErrorCode::invalid_argument,

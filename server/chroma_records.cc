@@ -193,7 +193,8 @@ void show_as_chroma(Record& record, const Include& include) {
 
 Collection copy_collection(Store& store, const Collection& from, const std::string& name,
                            const std::string& database, const std::string& tenant) {
-  Collection copy = store.create_collection(name, from.info(false).options, database, tenant);
+  Collection copy =
+      store.create_collection(name, from.info(InfoDetail::records).options, database, tenant);
   try {
     CollectionSource source(from);
     copy.load(source);

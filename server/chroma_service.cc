@@ -185,7 +185,7 @@ std::shared_ptr<const ChromaService::Known> ChromaService::find(
   }
   if (!known) {
     const Collection collection = store_.collection_by_uuid(*id);
-    const CollectionInfo info = collection.info(false);
+    const CollectionInfo info = collection.info(InfoDetail::records);
     known = std::make_shared<const Known>(
         Known{.collection = collection, .in = {.tenant = info.tenant, .database = info.database}});
     const std::scoped_lock lock(known_mutex_);
@@ -299,13 +299,14 @@ CollectionModel ChromaService::create_collection(const DatabasePlace& place,
   return with_name_messages("Validation error: name: ", [&] {
     if (!request.get_or_create) {
       return model_of(store_.create_collection(request.name, options, place.database, place.tenant)
-                          .info(false));
+                          .info(InfoDetail::records));
     }
     // Another client may delete it as soon as it is there.
     for (;;) {
       const Collection collection =
           store_.get_or_create_collection(request.name, options, place.database, place.tenant);
-      if (auto model = unless_missing([&] { return model_of(collection.info(false)); })) {
+      if (auto model =
+              unless_missing([&] { return model_of(collection.info(InfoDetail::records)); })) {
         return *std::move(model);
       }
     }
@@ -314,11 +315,13 @@ CollectionModel ChromaService::create_collection(const DatabasePlace& place,
 
 CollectionModel ChromaService::get_collection(const DatabasePlace& place,
                                               const std::string& name) const {
-  return model_of(store_.collection(name, place.database, place.tenant).info(false));
+  return model_of(store_.collection(name, place.database, place.tenant).info(InfoDetail::records));
 }
 
 CollectionModel ChromaService::get_collection_by_id(const CollectionPlace& place) const {
-  return with(place, [](const Collection& collection) { return model_of(collection.info(false)); });
+  return with(place, [](const Collection& collection) {
+    return model_of(collection.info(InfoDetail::records));
+  });
 }
 
 std::vector<CollectionModel> ChromaService::list_collections(const DatabasePlace& place,
@@ -337,7 +340,8 @@ std::vector<CollectionModel> ChromaService::list_collections(const DatabasePlace
             [](const Collection& a, const Collection& b) { return a.uuid() < b.uuid(); });
   std::vector<CollectionModel> models;
   for (const Collection& collection : page(std::move(collections), limit, offset)) {
-    if (auto model = unless_missing([&] { return model_of(collection.info(false)); })) {
+    if (auto model =
+            unless_missing([&] { return model_of(collection.info(InfoDetail::records)); })) {
       models.push_back(*std::move(model));
     }
   }
@@ -362,8 +366,8 @@ void ChromaService::modify_collection(const CollectionPlace& place,
       });
     }
     if (request.configuration_json) {
-      ChangedSchema changed =
-          change_schema(schema_of(collection.info(false)), *request.configuration_json);
+      ChangedSchema changed = change_schema(schema_of(collection.info(InfoDetail::records)),
+                                            *request.configuration_json);
       changes.ef_search = changed.ef_search;
       changes.extra = std::move(changed.json);
     }
@@ -385,14 +389,14 @@ CollectionModel ChromaService::fork_collection(const CollectionPlace& place,
     return with_name_messages("Validation error: new_name: ", [&] {
       return model_of(
           copy_collection(store_, collection, new_name, place.in.database, place.in.tenant)
-              .info(false));
+              .info(InfoDetail::records));
     });
   });
 }
 
 IndexingStatus ChromaService::indexing_status(const CollectionPlace& place) const {
   return with(place, [](const Collection& collection) {
-    const CollectionInfo info = collection.info(true, false);
+    const CollectionInfo info = collection.info(InfoDetail::segments);
     return IndexingStatus{.total = info.record_count,
                           .indexed = info.record_count - info.unsealed_count};
   });
@@ -439,7 +443,7 @@ std::uint64_t ChromaService::remove(const CollectionPlace& place, const RecordSe
   check_writable();
   return with(place, [&](Collection collection) -> std::uint64_t {
     const std::optional<Filter> filter = filter_of(selection);
-    if (filter) check_filter(*filter, collection.info(false));
+    if (filter) check_filter(*filter, collection.info(InfoDetail::records));
     if (limit && !filter) {
       throw ApiError(400,
                      "Validation error: limit, where: limit can only be specified when a where "
@@ -474,7 +478,7 @@ std::vector<Record> ChromaService::get(const CollectionPlace& place,
                        .limit = {},
                        .include = with_hidden_columns(include)};
     if (limit) options.limit = *limit;
-    if (options.filter) check_filter(*options.filter, collection.info(false));
+    if (options.filter) check_filter(*options.filter, collection.info(InfoDetail::records));
     std::vector<Record> records = collection.get(options);
     for (Record& record : records) show_as_chroma(record, include);
     return records;
@@ -493,7 +497,7 @@ std::vector<std::vector<Hit>> ChromaService::query(const CollectionPlace& place,
                          .ids = selection.ids,
                          .filter = filter_of(selection),
                          .include = with_hidden_columns(include)};
-    const CollectionInfo info = collection.info(false);
+    const CollectionInfo info = collection.info(InfoDetail::records);
     if (options.filter) check_filter(*options.filter, info);
     check_queries(queries, info.options.dim);
     if (!info.options.dim) return std::vector<std::vector<Hit>>(queries.size());  // still empty

@@ -26,7 +26,7 @@ std::size_t open_batch(const std::string& directory, std::size_t begin,
   for (std::size_t i = begin; i < end; ++i) {
     if (Clock::now() > deadline) return 0;
     try {
-      collections[i].info(true, false);
+      collections[i].info(InfoDetail::segments);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::not_found) throw;  // deleted meanwhile
     }

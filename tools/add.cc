@@ -33,7 +33,7 @@ class Adder {
         name_(flags.jsonl == "-" ? "stdin" : flags.jsonl),
         store_(context.open_to_write(true)),
         collection_(open_or_create()),
-        dim_(collection_.info(false).options.dim),
+        dim_(collection_.info(InfoDetail::records).options.dim),
         progress_(context.quiet, "records") {}
 
   int run() {
@@ -64,7 +64,7 @@ class Adder {
     const bool exists = std::find(names.begin(), names.end(), name) != names.end();
     if (exists || (name.empty() && !names.empty())) {
       Collection found = context_.open_collection(store_);
-      check_options(found.info(false));
+      check_options(found.info(InfoDetail::records));
       return found;
     }
     if (name.empty()) throw UsageError(kNameIt);
@@ -150,7 +150,7 @@ class Adder {
       texts.push_back(*batch_[i].document);
     }
     if (texts.empty()) return;
-    const CollectionInfo info = collection_.info(false);
+    const CollectionInfo info = collection_.info(InfoDetail::records);
     const EmbeddingOptions options =
         embedding_options(flags_.embedding, context_.config().embedding, info.options.model);
     check_model(info, options.model);
@@ -178,7 +178,7 @@ class Adder {
   }
 
   int report() {
-    const std::string name = collection_.info(false).name;
+    const std::string name = collection_.info(InfoDetail::records).name;
     const std::uint64_t count = collection_.count();
     if (context_.json) {
       context_.out().write("{\"collection\":" + json_string(name) + ",\"stored\":" +

@@ -12,8 +12,8 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "tools/bench.h"
 #include "server/json_text.h"
+#include "tools/bench.h"
 
 extern char** environ;
 
@@ -197,7 +197,8 @@ struct Subject {
 Subject find_subject(Context& context) {
   const Store store = context.open_to_read();
   const Collection collection = context.open_collection(store);
-  Subject subject{store.directory(), collection.info(false).name, collection.count(), {}};
+  Subject subject{
+      store.directory(), collection.info(InfoDetail::records).name, collection.count(), {}};
   std::vector<Record> records = collection.get(
       {.limit = 1, .include = {.documents = false, .metadatas = false, .embeddings = true}});
   if (records.empty() || !records.front().embedding) {

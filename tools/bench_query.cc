@@ -322,7 +322,7 @@ int run_bench_query(const BenchFlags& flags, Context& context) {
   options.filter = make_filter(flags.where, "");
   const Store store = context.open_to_read();
   const Collection collection = context.open_collection(store);
-  const CollectionOptions known = collection.info(false).options;
+  const CollectionOptions known = collection.info(InfoDetail::records).options;
   if (known.dim && *known.dim != queries.columns) {
     throw Error(ErrorCode::invalid_argument,
                 flags.queries + ": the queries have " + std::to_string(queries.columns) +

@@ -11,7 +11,7 @@ namespace {
 int run_compact(Context& context) {
   Store store = context.open_to_write();
   Collection collection = context.open_collection(store);
-  const CollectionInfo before = collection.info(true, false);
+  const CollectionInfo before = collection.info(InfoDetail::segments);
   const StoreInfo bytes_before = store.info();
   const auto begin = std::chrono::steady_clock::now();
   ProgressPrinter progress(context.quiet, "records");
@@ -21,7 +21,7 @@ int run_compact(Context& context) {
     return context.stopped("nothing is lost; `vkb compact` again starts over");
   }
   const double seconds = milliseconds(begin, std::chrono::steady_clock::now()) / 1000;
-  const std::size_t segments = collection.info(true, false).segments.size();
+  const std::size_t segments = collection.info(InfoDetail::segments).segments.size();
   const StoreInfo bytes_after = store.info();
   const std::uint64_t disk_before = bytes_before.database_bytes + bytes_before.segment_bytes;
   const std::uint64_t disk_after = bytes_after.database_bytes + bytes_after.segment_bytes;

@@ -8,8 +8,8 @@
 #include <cstring>
 #include <memory>
 
-#include "tools/cli.h"
 #include "server/json_text.h"
+#include "tools/cli.h"
 #include "tools/jsonl.h"
 
 namespace vkb {
@@ -85,7 +85,7 @@ int run_export(const ExportFlags& flags, Context& context) {
     return context.stopped("nothing was exported; repeat the command");
   }
   file.publish();
-  const std::string name = collection.info(false).name;
+  const std::string name = collection.info(InfoDetail::records).name;
   context.out().write(context.json ? "{\"collection\":" + json_string(name) +
                                          ",\"exported\":" + std::to_string(written) +
                                          ",\"file\":" + json_string(flags.jsonl) + "}\n"

@@ -13,9 +13,10 @@ int run_count(Context& context) {
   const Store store = context.open_to_read();
   const Collection collection = context.open_collection(store);
   const std::string count = std::to_string(collection.count());
-  context.out().write(context.json ? "{\"collection\":" + json_string(collection.info(false).name) +
-                                         ",\"count\":" + count + "}\n"
-                                   : count + "\n");
+  context.out().write(
+      context.json ? "{\"collection\":" + json_string(collection.info(InfoDetail::records).name) +
+                         ",\"count\":" + count + "}\n"
+                   : count + "\n");
   return kExitDone;
 }
 
@@ -32,7 +33,7 @@ int run_collections(Context& context) {
   bool first = true;
   for (const std::string& name : store.collections()) {
     const Collection collection = store.collection(name);
-    const CollectionOptions options = collection.info(false).options;
+    const CollectionOptions options = collection.info(InfoDetail::records).options;
     const std::uint64_t rows = collection.count();
     if (context.json) {
       json += (first ? "" : ",") + ("{\"name\":" + json_string(name)) +

@@ -64,7 +64,7 @@ Vectors read_vector_file(const std::string& file) {
 }
 
 Vectors query_vectors(const QueryFlags& flags, Context& context, const Collection& collection) {
-  if (!flags.text.empty()) return embed_text(flags, context, collection.info(false));
+  if (!flags.text.empty()) return embed_text(flags, context, collection.info(InfoDetail::records));
   if (!flags.vector_file.empty()) return read_vector_file(flags.vector_file);
   if (!flags.vector.empty()) {
     try {
@@ -78,13 +78,14 @@ Vectors query_vectors(const QueryFlags& flags, Context& context, const Collectio
       collection.get({.ids = std::vector<std::string>{flags.like}, .include = embeddings});
   if (found.empty() || !found.front().embedding) {
     throw Error(ErrorCode::not_found, "--like: there is no record '" + flags.like +
-                                          "' in collection '" + collection.info(false).name + "'");
+                                          "' in collection '" +
+                                          collection.info(InfoDetail::records).name + "'");
   }
   return {std::move(*found.front().embedding)};
 }
 
 void check_dimensions(const Vectors& vectors, const Collection& collection) {
-  const CollectionInfo info = collection.info(false);
+  const CollectionInfo info = collection.info(InfoDetail::records);
   for (const std::vector<float>& vector : vectors) {
     if (info.options.dim && vector.size() != *info.options.dim) {
       throw Error(ErrorCode::invalid_argument, "the query has " + std::to_string(vector.size()) +

@@ -64,7 +64,7 @@ StoreGauges collect_gauges(const Store& store) {
   for (const Collection& collection : collections) {
     if (gauges.collections.size() == StoreGauges::kMostCollections) break;
     try {
-      const CollectionInfo of = collection.info(true, false);
+      const CollectionInfo of = collection.info(InfoDetail::segments);
       StoreGauges::OfCollection each{.tenant = of.tenant,
                                      .database = of.database,
                                      .name = of.name,

@@ -291,12 +291,12 @@ TEST_F(CollectionTest, InfoLooksAtPagesOnlyWhenAskedTo) {
   const CollectionInfo all = collection_.info();
   ASSERT_EQ(all.segments.size(), 1u);
   EXPECT_GT(all.segments[0].resident_bytes, 0u);  // just written
-  const CollectionInfo without_pages = collection_.info(true, false);
+  const CollectionInfo without_pages = collection_.info(InfoDetail::segments);
   ASSERT_EQ(without_pages.segments.size(), 1u);
   EXPECT_EQ(without_pages.segments[0].resident_bytes, 0u);
   EXPECT_EQ(without_pages.segments[0].sections, all.segments[0].sections);
-  EXPECT_TRUE(collection_.info(false).segments.empty());
-  EXPECT_EQ(collection_.info(false).record_count, 5000u);
+  EXPECT_TRUE(collection_.info(InfoDetail::records).segments.empty());
+  EXPECT_EQ(collection_.info(InfoDetail::records).record_count, 5000u);
 }
 
 TEST_F(CollectionTest, CompactReportsProgressAndMayBeStopped) {

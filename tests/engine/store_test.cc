@@ -147,7 +147,7 @@ TEST(Store, KeepsTenantsAndDatabasesApart) {
   VKB_EXPECT_ERROR(store.create_database("papers"), ErrorCode::already_exists, "papers");
   EXPECT_NE(store.database_uuid("papers", "acme"), store.database_uuid("papers", kDefaultTenant));
   VKB_EXPECT_ERROR(store.database_uuid("more", "acme"), ErrorCode::not_found, "more");
-  EXPECT_EQ(store.collection_by_uuid(a.uuid()).info(false).tenant, "acme");
+  EXPECT_EQ(store.collection_by_uuid(a.uuid()).info(InfoDetail::records).tenant, "acme");
   VKB_EXPECT_ERROR(store.collection_by_uuid("none"), ErrorCode::not_found, "none");
   ASSERT_EQ(store.all_collections().size(), 2u);
   EXPECT_EQ(store.all_collections()[1].uuid(), b.uuid());
@@ -179,16 +179,16 @@ TEST(Store, KeepsWhatAFrontEndWantsKeptAndNamesMetadataKeys) {
   const TempDirectory directory;
   Store store = Store::open(directory.path());
   Collection collection = store.create_collection("notes", {.extra = "{\"a\": 1}"});
-  EXPECT_EQ(collection.info(false).options.extra, "{\"a\": 1}");
+  EXPECT_EQ(collection.info(InfoDetail::records).options.extra, "{\"a\": 1}");
   collection.modify({.extra = "b"});
-  EXPECT_EQ(collection.info(false).options.extra, "b");
+  EXPECT_EQ(collection.info(InfoDetail::records).options.extra, "b");
   const std::vector<Record> records = {
       {.id = "1",
        .embedding = std::vector{1.0F},
        .metadata = Metadata{{"n", std::int64_t{1}}, {"tags", std::vector<std::string>{"x"}}}},
       {.id = "2", .embedding = std::vector{1.0F}, .metadata = Metadata{{"n", 2.5}, {"b", true}}}};
   collection.add(records);
-  auto keys = collection.info(false).metadata_keys;
+  auto keys = collection.info(InfoDetail::records).metadata_keys;
   std::sort(keys.begin(), keys.end());
   const decltype(keys) expected = {{"b", "bool"}, {"n", "float"}, {"n", "int"}, {"tags", "string"}};
   EXPECT_EQ(keys, expected);
