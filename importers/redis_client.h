@@ -57,7 +57,9 @@ struct RedisOptions {
   std::chrono::milliseconds reply_timeout{
       120000};                                 // an index being built can hold a server so long
   std::chrono::milliseconds retry_for{30000};  // how long to wait for a server that went away
-  std::function<bool()> stopped{};             // answers true: give up waiting
+  // Answers true: give up waiting. Called from the thread that uses the client, in an import one of
+  // its own too: it must be safe to call from any thread.
+  std::function<bool()> stopped{};
 };
 
 // Errors: io_error when the server cannot be reached or went away for longer than `retry_for`;

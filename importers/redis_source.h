@@ -61,7 +61,7 @@ struct RedisSourceOptions {
   std::optional<std::uint64_t> limit;  // take no more records than this
   std::size_t samples = 0;             // keys to choose for sample()
   std::uint64_t seed = 0;
-  std::function<bool()> stopped;
+  std::function<bool()> stopped;  // answers true: give up; called from the thread of next()
 };
 
 // Collection::load calls next() while it stores the batch before, so reading and storing overlap.
