@@ -146,7 +146,7 @@ std::optional<AnswerOverlap> compare_with_index(RedisClient& client, const Redis
   const auto count = static_cast<double>(queries.size());
   return AnswerOverlap{.queries = queries.size(),
                        .top10_overlap = exact_sum / count,
-                       .overlap_reference = "redis",
+                       .reference = "redis",
                        .top10_overlap_default = default_sum / count,
                        .source_recall_default = source_sum / count};
 }
@@ -158,7 +158,7 @@ AnswerOverlap compare_with_exact(const std::vector<Neighbours>& ours,
   AnswerOverlap out;
   out.queries = ours.size();
   out.top10_overlap = sum / static_cast<double>(ours.size());
-  out.overlap_reference = "exact";
+  out.reference = "exact";
   return out;
 }
 

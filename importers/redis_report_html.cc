@@ -198,15 +198,15 @@ std::string verification_section(const Verification& v) {
                      row("    with equal text", v.documents_equal) +
                      row("    changed in Redis meanwhile", v.samples_changed);
   std::string out = table(rows);
-  if (v.queries > 0) {
-    Bars bars = {{"store, exact answer", v.top10_overlap}};
-    if (v.top10_overlap_default)
-      bars.emplace_back("store, Redis as asked", *v.top10_overlap_default);
-    if (v.source_recall_default)
-      bars.emplace_back("Redis as asked, exact", *v.source_recall_default);
-    out += "<p>Overlap of the top 10 over " + grouped(v.queries) +
+  if (v.overlap.queries > 0) {
+    Bars bars = {{"store, exact answer", v.overlap.top10_overlap}};
+    if (v.overlap.top10_overlap_default)
+      bars.emplace_back("store, Redis as asked", *v.overlap.top10_overlap_default);
+    if (v.overlap.source_recall_default)
+      bars.emplace_back("Redis as asked, exact", *v.overlap.source_recall_default);
+    out += "<p>Overlap of the top 10 over " + grouped(v.overlap.queries) +
            " random vectors. The exact answer " +
-           (v.overlap_reference == "redis" ? "is RediSearch's own, by brute force."
+           (v.overlap.reference == "redis" ? "is RediSearch's own, by brute force."
                                            : "was computed from the vectors in Redis.") +
            "</p>\n" + bar_plot(bars, 3, "");
   }

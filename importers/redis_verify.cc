@@ -215,9 +215,10 @@ std::vector<OverlapQuery> check_samples(RedisClient& client, const RedisPlan& pl
 }
 
 void check_overlap(const VerifyOptions& options, Verification& out) {
-  if (out.queries == 0 || out.top10_overlap >= options.least_overlap) return;
+  const AnswerOverlap& overlap = out.overlap;
+  if (overlap.queries == 0 || overlap.top10_overlap >= options.least_overlap) return;
   add_problem(out,
-              "the top 10 agree with the exact answer in " + std::to_string(out.top10_overlap) +
+              "the top 10 agree with the exact answer in " + std::to_string(overlap.top10_overlap) +
                   " of the places, less than " + std::to_string(options.least_overlap),
               {});
 }
@@ -261,8 +262,7 @@ Verification verify_import(RedisClient& client, const RedisPlan& plan, const Col
   if (!out.stopped) {
     if (!queries.empty()) {
       const std::optional<AnswerOverlap> overlap = index.take();
-      static_cast<AnswerOverlap&>(out) =
-          overlap ? *overlap : compare_with_exact(ours, exact.finish());
+      out.overlap = overlap ? *overlap : compare_with_exact(ours, exact.finish());
     }
     check_counts(client, plan, source, walk, out);
     check_overlap(options, out);

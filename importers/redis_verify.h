@@ -28,13 +28,13 @@ struct VerifyOptions {
 // Random vectors as queries.
 struct AnswerOverlap {
   std::uint64_t queries = 0;
-  double top10_overlap = 0;       // with the exact answer
-  std::string overlap_reference;  // "redis": its exact answer; "exact": computed from its vectors
+  double top10_overlap = 0;  // with the exact answer
+  std::string reference;     // "redis": its exact answer; "exact": computed from its vectors
   std::optional<double> top10_overlap_default;  // with what Redis answers when asked as usual
   std::optional<double> source_recall_default;  // of that answer itself
 };
 
-struct Verification : AnswerOverlap {
+struct Verification {
   // Counts.
   std::uint64_t source_count = 0;      // records taken from the source in its whole scan
   std::uint64_t store_count = 0;       // records in the collection
@@ -52,6 +52,7 @@ struct Verification : AnswerOverlap {
   std::uint64_t documents_equal = 0;
   std::uint64_t samples_changed = 0;  // changed in Redis since they were read
   std::vector<std::string> poisoned;  // keys whose vectors spoil Redis's own answers
+  AnswerOverlap overlap;
 
   bool stopped = false;
   bool passed = false;

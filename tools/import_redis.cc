@@ -32,12 +32,12 @@ std::string verification_text(const Verification& v) {
   std::string out = "verified: " + with_commas(v.records_proved) +
                     " records rebuilt and equal byte for byte; " + with_commas(v.samples_equal) +
                     " of " + with_commas(v.samples_checked) + " random ones equal to Redis";
-  if (v.queries > 0) {
-    out += "; top 10 of " + with_commas(v.queries) +
-           " queries: " + text_of("%.4f", v.top10_overlap) + " of the exact answer (" +
-           v.overlap_reference + ")";
-    if (v.source_recall_default) {
-      out += ", Redis as usually asked gives " + text_of("%.4f", *v.source_recall_default);
+  if (v.overlap.queries > 0) {
+    out += "; top 10 of " + with_commas(v.overlap.queries) +
+           " queries: " + text_of("%.4f", v.overlap.top10_overlap) + " of the exact answer (" +
+           v.overlap.reference + ")";
+    if (v.overlap.source_recall_default) {
+      out += ", Redis as usually asked gives " + text_of("%.4f", *v.overlap.source_recall_default);
     }
   }
   out += '\n';

@@ -104,8 +104,8 @@ TEST_F(RedisImportTest, TakesAllAndProvesIt) {
   EXPECT_EQ(result.verification->samples_checked, 100u);
   EXPECT_EQ(result.verification->samples_equal, 100u);
   EXPECT_EQ(result.verification->documents_equal, 100u);
-  EXPECT_EQ(result.verification->overlap_reference, "exact");
-  EXPECT_GE(result.verification->top10_overlap, 0.95);
+  EXPECT_EQ(result.verification->overlap.reference, "exact");
+  EXPECT_GE(result.verification->overlap.top10_overlap, 0.95);
 
   const Collection kb = collection();
   EXPECT_EQ(kb.count(), 2500u);
@@ -251,7 +251,7 @@ TEST_F(RedisImportTest, AStopWhileProvingStopsTheComparisonToo) {
   EXPECT_EQ(threads, std::set{std::this_thread::get_id()});
   const RedisImportResult result = import_redis(options());
   EXPECT_EQ(result.counts.unchanged, 6000u);
-  EXPECT_EQ(result.verification->queries, 100u);
+  EXPECT_EQ(result.verification->overlap.queries, 100u);
   EXPECT_TRUE(result.verification->passed) << testing::PrintToString(result.verification->problems);
 }
 

@@ -31,10 +31,10 @@ RedisImportResult sample_result() {
   result.verification->store_count = 10;
   result.verification->records_proved = 10;
   result.verification->count_ok = true;
-  result.verification->queries = 5;
-  result.verification->top10_overlap = 0.98;
-  result.verification->overlap_reference = "redis";
-  result.verification->source_recall_default = 0.6;
+  result.verification->overlap.queries = 5;
+  result.verification->overlap.top10_overlap = 0.98;
+  result.verification->overlap.reference = "redis";
+  result.verification->overlap.source_recall_default = 0.6;
   result.verification->keys_digest = std::string(32, 'a');
   result.verification->poisoned = {"doc:nan"};
   result.verification->passed = true;
