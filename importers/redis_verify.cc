@@ -2,6 +2,7 @@
 #include "importers/redis_verify.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstring>
 
@@ -38,10 +39,11 @@ void add_problem(Verification& out, const std::string& sentence,
   out.problems.push_back(text + (examples.size() > kExamples ? ", …" : ""));
 }
 
-// The vectors of what is proved are what Redis gave, bit for bit: `exact` is told of them.
+// The vectors of what is proved are what Redis gave, bit for bit: `exact` is told of them, of all
+// unless RediSearch's answer has come, which stands in for it.
 Walk prove_records(const Collection& collection, const RedisSource& source,
-                   const VerifyOptions& options, ExactNeighbours& exact, Verification& out,
-                   LineFile& keys) {
+                   const VerifyOptions& options, const std::atomic<bool>& answered,
+                   ExactNeighbours& exact, Verification& out, LineFile& keys) {
   Walk walk;
   out.store_count = collection.count();
   std::uint64_t done = 0;
@@ -68,7 +70,7 @@ Walk prove_records(const Collection& collection, const RedisSource& source,
       walk.damaged.push_back(original.key);
     } else if (source.accepted(record.id, original.key)) {
       walk.proved.push_back(hash_bytes(original.key));
-      if (record.embedding) exact.add(original.key, *record.embedding);
+      if (record.embedding && !answered) exact.add(original.key, *record.embedding);
       keys.write(escape_bytes(original.key) + '\t' + original.hash.hex() + '\n');
     } else {
       walk.unexpected.push_back({record.id, original.key});
@@ -253,9 +255,13 @@ Verification verify_import(RedisClient& client, const RedisPlan& plan, const Col
                            },
                        .accepted_count = source.counts().accepted(),
                        .poisoned_count = out.poisoned.size()};
-  WorkBeside<std::optional<AnswerOverlap>> index(
-      [&](const ProgressFunction& note) { return compare_with_index(client, plan, task, note); });
-  const Walk walk = prove_records(collection, source, options, exact, out, keys);
+  std::atomic<bool> answered = false;
+  WorkBeside<std::optional<AnswerOverlap>> index([&](const ProgressFunction& note) {
+    const std::optional<AnswerOverlap> overlap = compare_with_index(client, plan, task, note);
+    answered = overlap.has_value();  // only what is returned: rows left out cannot be got back
+    return overlap;
+  });
+  const Walk walk = prove_records(collection, source, options, answered, exact, out, keys);
   if (walk.stopped) index.stop();
   index.wait(options.progress);
   out.stopped = index.stopped();
