@@ -168,6 +168,13 @@ void check_schema(Database& database) {
                                             std::to_string(version) + ", this build reads up to " +
                                             std::to_string(kSchemaVersion) + "); use that version");
   }
+  if (version >= 4 && !database.has_page_checksums()) {
+    throw Error(ErrorCode::corruption, database.path() +
+                                           ": its header does not say that its pages have "
+                                           "checksums, as those of schema " +
+                                           std::to_string(version) +
+                                           " do; run `vkb check`, or restore a backup");
+  }
 }
 
 void migrate(Database& writer) {
@@ -187,7 +194,12 @@ void migrate(Database& writer) {
     drop_document_indexes(writer);
     writer.execute("PRAGMA user_version=3;");
   }
+  const bool is_checked = writer.has_page_checksums();
+  if (schema_version(writer) == 3 && is_checked) writer.execute("PRAGMA user_version=4;");
   transaction.commit();
+  if (is_checked) return;
+  writer.add_page_checksums();
+  writer.execute("PRAGMA user_version=4;");
 }
 
 }  // namespace vkb

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <ranges>
 
+#include "storage/checked_vfs.h"
 #include "storage/error.h"
 #include "storage/regex_function.h"
 
@@ -50,6 +51,13 @@ std::string escaped(std::string_view path) {
     }
   }
   return out;
+}
+
+// Asks for the bytes that page checksums need in each page; VACUUM gives them to a database that has
+// pages already. "PRAGMA page_size" takes the wish back.
+void reserve_page_checksums(sqlite3* handle) {
+  int bytes = kPageChecksumBytes;
+  sqlite3_file_control(handle, "main", SQLITE_FCNTL_RESERVE_BYTES, &bytes);
 }
 
 }  // namespace
@@ -155,14 +163,18 @@ void Statement::bind_next(std::span<const std::byte> value) {
 }
 
 Database::Database(const std::string& path, Mode mode) : path_(path) {
-  const bool creates = mode == Mode::writer || mode == Mode::copy;
+  const bool copies = mode == Mode::copy || mode == Mode::plain_copy;
+  const bool creates = mode == Mode::writer || copies;
   int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_READWRITE | (creates ? SQLITE_OPEN_CREATE : 0);
   std::string name = path;
   if (mode == Mode::frozen) {
     name = "file:" + escaped(path) + "?immutable=1";
     flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_READONLY | SQLITE_OPEN_URI;
+  } else if (mode == Mode::plain_copy) {
+    name = "file:" + escaped(path) + "?page_checksums=0";
+    flags |= SQLITE_OPEN_URI;
   }
-  const int code = sqlite3_open_v2(name.c_str(), &handle_, flags, nullptr);
+  const int code = sqlite3_open_v2(name.c_str(), &handle_, flags, checked_vfs());
   try {
     if (code != SQLITE_OK) fail(code, "open");
     sqlite3_extended_result_codes(handle_, 1);
@@ -170,6 +182,9 @@ Database::Database(const std::string& path, Mode mode) : path_(path) {
     // apart by writer.lock.
     sqlite3_busy_timeout(handle_, kBusyMilliseconds);
     register_regex_function(handle_);
+    if (mode == Mode::writer || mode == Mode::copy) {
+      reserve_page_checksums(handle_);  // has an effect on one that is still empty
+    }
     if (mode == Mode::writer) {
       // auto_vacuum only has an effect on a database that is still empty, as has page_size.
       execute(
@@ -201,6 +216,18 @@ std::int64_t Database::last_insert_rowid() const { return sqlite3_last_insert_ro
 
 std::int64_t Database::changes() const { return sqlite3_changes64(handle_); }
 
+bool Database::has_page_checksums() const {
+  sqlite3_file* file = nullptr;
+  sqlite3_file_control(handle_, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+  return file != nullptr && vkb::has_page_checksums(file);
+}
+
+void Database::add_page_checksums() {
+  reserve_page_checksums(handle_);
+  execute("VACUUM");
+  checkpoint(true);
+}
+
 std::vector<std::string> Database::quick_check() {
   std::vector<std::string> findings;
   try {
@@ -217,7 +244,7 @@ std::vector<std::string> Database::quick_check() {
 }
 
 void Database::copy_to(const std::string& destination) {
-  Database copy(destination, Mode::copy);
+  Database copy(destination, has_page_checksums() ? Mode::copy : Mode::plain_copy);
   sqlite3_backup* backup = sqlite3_backup_init(copy.handle_, "main", handle_, "main");
   if (backup == nullptr) copy.fail(sqlite3_errcode(copy.handle_), "copy " + path_);
   sqlite3_backup_step(backup, -1);
@@ -262,7 +289,12 @@ void Database::fail(int code, std::string_view doing) const {
     default:
       break;
   }
-  const char* reason = handle_ ? sqlite3_errmsg(handle_) : sqlite3_errstr(code);
+  std::string reason = handle_ ? sqlite3_errmsg(handle_) : sqlite3_errstr(code);
+  if (handle_ && sqlite3_extended_errcode(handle_) == SQLITE_IOERR_DATA) {
+    kind = ErrorCode::corruption;
+    reason = "page " + std::to_string(last_bad_page()) + " does not match its checksum";
+    advice = "; run `vkb check`, or restore a backup";
+  }
   throw Error(kind, path_ + ": cannot " + std::string(doing.substr(0, 200)) + ": " + reason +
                         std::string(advice));
 }

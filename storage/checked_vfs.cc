@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "storage/checked_vfs.h"
+
+#include <sqlite3.h>
+
+#include <cstddef>
+#include <cstring>
+#include <new>
+#include <span>
+#include <vector>
+
+#include "storage/segment_format.h"
+
+namespace vkb {
+namespace {
+
+constexpr int kHeaderBytes = 100;  // SQLite's file header, at the beginning of page 1
+constexpr int kReservedAt = 20;    // in it: how many bytes a page keeps free at its end
+constexpr int kLeastPage = 512;
+
+thread_local std::uint64_t bad_page = 0;
+
+// SQLite gives the memory; behind it lies that of the file of the default VFS.
+struct CheckedFile {
+  sqlite3_file base;
+  bool checked;
+  std::vector<std::byte>* page;  // a copy, to write with its checksum
+};
+
+CheckedFile* checked(sqlite3_file* file) noexcept { return reinterpret_cast<CheckedFile*>(file); }
+
+sqlite3_file* inner_of(sqlite3_file* file) noexcept {
+  return reinterpret_cast<sqlite3_file*>(checked(file) + 1);
+}
+
+bool is_page(int bytes, sqlite3_int64 offset) noexcept {
+  return bytes >= kLeastPage && (bytes & (bytes - 1)) == 0 && offset % bytes == 0;
+}
+
+// Of a page without its last bytes; another one in another place.
+std::uint64_t checksum_of(std::span<const std::byte> page, std::uint64_t number) noexcept {
+  constexpr std::uint64_t kOdd = 0x9E3779B97F4A7C15;
+  return Checksum::of(page.first(page.size() - kPageChecksumBytes)) ^ (number * kOdd);
+}
+
+// A database that says it reserves the bytes has checksums in them.
+bool reserves_bytes(const std::byte* header) noexcept {
+  return header[kReservedAt] == std::byte{kPageChecksumBytes};
+}
+
+int read(sqlite3_file* file, void* out, int bytes, sqlite3_int64 offset) {
+  const int code = inner_of(file)->pMethods->xRead(inner_of(file), out, bytes, offset);
+  if (code != SQLITE_OK) return code;
+  const auto* data = static_cast<const std::byte*>(out);
+  // Somebody else may have added them. Nobody takes them away: that would be damage.
+  if (offset == 0 && bytes >= kHeaderBytes && reserves_bytes(data)) checked(file)->checked = true;
+  if (!checked(file)->checked || !is_page(bytes, offset)) return SQLITE_OK;
+  const std::span page(data, static_cast<std::size_t>(bytes));
+  const auto number = static_cast<std::uint64_t>(offset / bytes + 1);
+  std::uint64_t found = 0;
+  std::memcpy(&found, page.last(kPageChecksumBytes).data(), sizeof found);
+  if (found == checksum_of(page, number)) return SQLITE_OK;
+  bad_page = number;
+  return SQLITE_IOERR_DATA;
+}
+
+int write(sqlite3_file* file, const void* data, int bytes, sqlite3_int64 offset) {
+  sqlite3_file* inner = inner_of(file);
+  CheckedFile& self = *checked(file);
+  const auto* begin = static_cast<const std::byte*>(data);
+  if (offset == 0 && bytes >= kHeaderBytes) self.checked = reserves_bytes(begin);
+  if (!self.checked || !is_page(bytes, offset)) {
+    return inner->pMethods->xWrite(inner, data, bytes, offset);
+  }
+  try {
+    self.page->assign(begin, begin + bytes);
+  } catch (const std::bad_alloc&) {
+    return SQLITE_IOERR_NOMEM;
+  }
+  const std::uint64_t checksum =
+      checksum_of(*self.page, static_cast<std::uint64_t>(offset / bytes + 1));
+  std::memcpy(self.page->data() + self.page->size() - kPageChecksumBytes, &checksum,
+              sizeof checksum);
+  return inner->pMethods->xWrite(inner, self.page->data(), bytes, offset);
+}
+
+int close(sqlite3_file* file) {
+  delete checked(file)->page;
+  return inner_of(file)->pMethods->xClose(inner_of(file));
+}
+
+int device_characteristics(sqlite3_file* file) {
+  const int all = inner_of(file)->pMethods->xDeviceCharacteristics(inner_of(file));
+#ifdef SQLITE_IOCAP_SUBPAGE_READ
+  return all & ~SQLITE_IOCAP_SUBPAGE_READ;  // a part of a page cannot be checked
+#else
+  return all;
+#endif
+}
+
+template <auto kMethod>
+struct Forward;
+template <typename... Args, int (*sqlite3_io_methods::*kMethod)(sqlite3_file*, Args...)>
+struct Forward<kMethod> {
+  static int call(sqlite3_file* file, Args... args) {
+    return (inner_of(file)->pMethods->*kMethod)(inner_of(file), args...);
+  }
+};
+
+void shm_barrier(sqlite3_file* file) { inner_of(file)->pMethods->xShmBarrier(inner_of(file)); }
+
+// Version 2: without xFetch, which would hand out pages that nobody has looked at.
+constexpr sqlite3_io_methods kMethods = {
+    .iVersion = 2,
+    .xClose = close,
+    .xRead = read,
+    .xWrite = write,
+    .xTruncate = &Forward<&sqlite3_io_methods::xTruncate>::call,
+    .xSync = &Forward<&sqlite3_io_methods::xSync>::call,
+    .xFileSize = &Forward<&sqlite3_io_methods::xFileSize>::call,
+    .xLock = &Forward<&sqlite3_io_methods::xLock>::call,
+    .xUnlock = &Forward<&sqlite3_io_methods::xUnlock>::call,
+    .xCheckReservedLock = &Forward<&sqlite3_io_methods::xCheckReservedLock>::call,
+    .xFileControl = &Forward<&sqlite3_io_methods::xFileControl>::call,
+    .xSectorSize = &Forward<&sqlite3_io_methods::xSectorSize>::call,
+    .xDeviceCharacteristics = device_characteristics,
+    .xShmMap = &Forward<&sqlite3_io_methods::xShmMap>::call,
+    .xShmLock = &Forward<&sqlite3_io_methods::xShmLock>::call,
+    .xShmBarrier = shm_barrier,
+    .xShmUnmap = &Forward<&sqlite3_io_methods::xShmUnmap>::call,
+    .xFetch = nullptr,
+    .xUnfetch = nullptr,
+};
+
+sqlite3_vfs* inner_vfs(sqlite3_vfs* vfs) noexcept {
+  return static_cast<sqlite3_vfs*>(vfs->pAppData);
+}
+
+int open(sqlite3_vfs* vfs, const char* path, sqlite3_file* file, int flags, int* out_flags) {
+  sqlite3_vfs* inner = inner_vfs(vfs);
+  if ((flags & SQLITE_OPEN_MAIN_DB) == 0) return inner->xOpen(inner, path, file, flags, out_flags);
+  file->pMethods = nullptr;  // until it is open there is nothing to close
+  sqlite3_file* inner_file = inner_of(file);
+  const int code = inner->xOpen(inner, path, inner_file, flags, out_flags);
+  if (code != SQLITE_OK) return code;
+  auto* page = new (std::nothrow) std::vector<std::byte>();
+  sqlite3_int64 size = 0;
+  if (page == nullptr || inner_file->pMethods->xFileSize(inner_file, &size) != SQLITE_OK) {
+    delete page;
+    inner_file->pMethods->xClose(inner_file);
+    return page == nullptr ? SQLITE_NOMEM : SQLITE_IOERR_FSTAT;
+  }
+  auto* self = new (file) CheckedFile{{&kMethods}, false, page};
+  if (size == 0) {
+    self->checked = sqlite3_uri_boolean(path, "page_checksums", 1) != 0;
+    return SQLITE_OK;
+  }
+  // SQLite reads the header as well, but for a log that it finds it may write pages before.
+  std::array<std::byte, kHeaderBytes> header{};
+  if (inner_file->pMethods->xRead(inner_file, header.data(), kHeaderBytes, 0) == SQLITE_OK) {
+    self->checked = reserves_bytes(header.data());
+  }
+  return SQLITE_OK;
+}
+
+}  // namespace
+
+const char* checked_vfs() {
+  // All but xOpen are the default's own functions, which do not look at the VFS they are given.
+  static sqlite3_vfs vfs = [] {
+    sqlite3_vfs* inner = sqlite3_vfs_find(nullptr);
+    sqlite3_vfs outer = *inner;
+    outer.zName = "vkb";
+    outer.pAppData = inner;
+    outer.pNext = nullptr;
+    outer.szOsFile = static_cast<int>(sizeof(CheckedFile)) + inner->szOsFile;
+    outer.xOpen = open;
+    return outer;
+  }();
+  [[maybe_unused]] static const int registered = sqlite3_vfs_register(&vfs, 0);
+  return vfs.zName;
+}
+
+bool has_page_checksums(sqlite3_file* file) noexcept {
+  return file->pMethods == &kMethods && checked(file)->checked;
+}
+
+std::uint64_t last_bad_page() noexcept { return bad_page; }
+
+}  // namespace vkb
