@@ -21,7 +21,7 @@ namespace {
 
 // R8.
 std::uint32_t checked_upper_slot(const Segment& segment, std::uint32_t position) {
-  const std::uint32_t slot = segment.upper_slots()[position];
+  const std::uint32_t slot = segment.upper_slot(position);
   if (slot < segment.row_count()) return slot;
   bad_graph(segment, "upper_slots at position " + std::to_string(position), slot,
             "a slot below " + std::to_string(segment.row_count()));
@@ -41,7 +41,7 @@ void gather_upper(const Segment& segment, const Distances& distances, std::uint3
       bad_graph(segment,
                 "upper_links of level " + std::to_string(level) + ", position " +
                     std::to_string(position) + " (slot " +
-                    std::to_string(segment.upper_slots()[position]) + ")",
+                    std::to_string(segment.upper_slot(position)) + ")",
                 links[i], "a position below " + std::to_string(header.level_count[level]));
     }
     scratch.next_slots.push_back(links[i]);
@@ -99,7 +99,7 @@ void each_neighbour(const Segment& segment, std::uint32_t slot, const Use& use) 
 }
 
 void prefetch_links(const Segment& segment, std::uint32_t slot) noexcept {
-  prefetch(segment.links0(slot), segment.links0_width() * sizeof(std::uint32_t));
+  prefetch(segment.raw_links0(slot), segment.links0_width() * sizeof(std::uint32_t));
 }
 
 // Which rows a walk compares: gather(slot, rows) appends the neighbours of a row that were not met

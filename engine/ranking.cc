@@ -30,11 +30,10 @@ std::vector<Neighbour> rerank(const Segment& segment, const RowDistances& distan
   }
   std::vector<Neighbour>& work = scratch.neighbours;
   work.clear();
-  scratch.vector.resize(segment.dim());
-  distances.exact_of_few(scratch.slots, scratch.vector.data(),
-                         [&](std::uint32_t slot, float distance) {
-                           work.push_back({distance, segment.row_id(slot)});
-                         });
+  scratch.vector.resize(segment.seldom_floats());
+  distances.exact_of_few(scratch.slots, scratch.vector, [&](std::uint32_t slot, float distance) {
+    work.push_back({distance, segment.row_id(slot)});
+  });
   const auto end = work.begin() + static_cast<std::ptrdiff_t>(std::min(k, work.size()));
   std::partial_sort(work.begin(), end, work.end());
   return {work.begin(), end};

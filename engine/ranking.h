@@ -53,14 +53,18 @@ class RowDistances {
     counts_.ranked += slots.size();
     const bool int4 = segment_.has_int4_codes();
     const std::size_t bytes = int4 ? int4_code_bytes(segment_.dim()) : code_bytes(segment_.dim());
-    const auto code = [&](std::uint32_t slot) {
-      return int4 ? segment_.int4_code(slot) : segment_.code(slot);
+    const auto raw_code = [&](std::uint32_t slot) {
+      return int4 ? segment_.raw_int4_code(slot) : segment_.raw_code(slot);
     };
     in_batches<kRankBatch>(
-        slots, [&](std::uint32_t slot) { prefetch(code(slot), bytes); },
+        slots, [&](std::uint32_t slot) { prefetch(raw_code(slot), bytes); },
         [&](std::span<const std::uint32_t> batch, float* out) {
           std::array<const std::byte*, kRankBatch> codes;
-          std::ranges::transform(batch, codes.begin(), code);
+          std::ranges::transform(batch, codes.begin(), [&](std::uint32_t slot) {
+            const std::byte* code = raw_code(slot);
+            segment_.need(code, bytes);
+            return code;
+          });
           const auto distances = int4 ? int4_distances : code_distances;
           distances(query_.space(), query_.code(), {codes.data(), batch.size()}, segment_.dim(),
                     kernels_, out);
@@ -74,24 +78,25 @@ class RowDistances {
     counts_.compared += slots.size();
     ahead(
         slots, kVectorPrefetchAhead,
-        [&](std::uint32_t slot) { prefetch(segment_.vector(slot), bytes); },
+        [&](std::uint32_t slot) { prefetch(segment_.raw_vector(slot), bytes); },
         [&](std::uint32_t slot) { use(slot, exact(slot, segment_.vector(slot))); });
   }
-  // The same for a few rows here and there. buffer: dim() components.
+  // The same for a few rows here and there. buffer: Segment::seldom_floats().
   template <typename Use>
-  void exact_of_few(std::span<const std::uint32_t> slots, float* buffer, const Use& use) const {
+  void exact_of_few(std::span<const std::uint32_t> slots, std::span<float> buffer,
+                    const Use& use) const {
     const std::size_t bytes = segment_.dim() * sizeof(float);
     counts_.compared += slots.size();
     ahead(
         slots, kVectorPrefetchAhead,
         [&](std::uint32_t slot) {
-          if (segment_.is_read(slot)) prefetch(segment_.vector(slot), bytes);
+          if (segment_.is_read(slot)) prefetch(segment_.raw_vector(slot), bytes);
         },
         [&](std::uint32_t slot) { use(slot, exact(slot, segment_.vector_seldom(slot, buffer))); });
   }
 
  private:
-  float exact(std::uint32_t slot, const float* vector) const noexcept {
+  float exact(std::uint32_t slot, const float* vector) const {
     return ordered(exact_distance(query_.space(), query_.vector(), query_.norm(), vector,
                                   segment_.norm(slot), segment_.dim(), kernels_));
   }
@@ -106,17 +111,18 @@ class RowDistances {
 class RowEstimates {
  public:
   RowEstimates(const Segment& segment, const PreparedQuery& query, BitQuery& bits,
-               SearchCounts& counts) noexcept
+               SearchCounts& counts)
       : segment_(segment), bits_(bits), kernels_(kernels()), counts_(counts) {
     bits_.prepare({segment.bit_directions(), segment.bit_centre(), segment.dim()}, query.code());
   }
   SectionKind section() const noexcept { return SectionKind::codes_1bit; }
-  void fetch(std::uint32_t slot) const noexcept { __builtin_prefetch(segment_.bit_code(slot)); }
+  void fetch(std::uint32_t slot) const noexcept { __builtin_prefetch(segment_.raw_bit_code(slot)); }
   // For rows that were fetched some time ago.
   template <typename Use>
   void each(std::span<const std::uint32_t> slots, const Use& use) const {
     counts_.estimated += slots.size();
-    bits_.each(segment_.bit_code(0), slots, kernels_, use);
+    segment_.need_bit_codes(slots);
+    bits_.each(segment_.raw_bit_code(0), slots, kernels_, use);
   }
 
  private:

@@ -28,7 +28,7 @@ void add_tombstones(Database& db, SegmentView& view, std::int64_t after) {
 
 }  // namespace
 
-std::optional<Snapshot::Place> Snapshot::find_in_segments(std::int64_t row_id) const noexcept {
+std::optional<Snapshot::Place> Snapshot::find_in_segments(std::int64_t row_id) const {
   for (auto view = segments.rbegin(); view != segments.rend(); ++view) {
     const std::optional<std::uint32_t> slot =
         view->segment->slot_of(static_cast<std::uint64_t>(row_id));
@@ -37,7 +37,7 @@ std::optional<Snapshot::Place> Snapshot::find_in_segments(std::int64_t row_id) c
   return std::nullopt;
 }
 
-std::optional<std::string_view> Snapshot::record_id(std::int64_t row_id) const noexcept {
+std::optional<std::string_view> Snapshot::record_id(std::int64_t row_id) const {
   // Also from a slot that is dead: a row keeps its id when its vector is replaced.
   for (const SegmentView& view : segments) {
     if (const auto id = view.segment->record_id(static_cast<std::uint64_t>(row_id))) return id;

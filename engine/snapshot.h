@@ -44,9 +44,9 @@ struct Snapshot {
     const SegmentView* view;
     std::uint32_t slot;
   };
-  std::optional<Place> find_in_segments(std::int64_t row_id) const noexcept;
+  std::optional<Place> find_in_segments(std::int64_t row_id) const;
   // The id of a live row's record, where a segment keeps it; SQLite knows all others.
-  std::optional<std::string_view> record_id(std::int64_t row_id) const noexcept;
+  std::optional<std::string_view> record_id(std::int64_t row_id) const;
   // The row's vector, from wherever it is.
   std::optional<std::vector<float>> vector_of(std::int64_t row_id) const;
 };

@@ -133,6 +133,16 @@ class HeaderCheck {
         corrupt("it has " + name + ", but m is 0");
       }
     }
+    const auto pages =
+        std::find_if(sections().begin(), sections().end(), [](const SectionEntry& section) {
+          return section.kind == static_cast<std::uint32_t>(SectionKind::page_checksums);
+        });
+    if (pages == sections().end()) return;
+    for (const SectionEntry& section : sections()) {
+      if (section.kind <= kKnownSections && section.offset > pages->offset) {
+        corrupt(name_of(section) + " lies behind section page_checksums, which does not cover it");
+      }
+    }
   }
 
   const std::string& path_;
@@ -147,6 +157,7 @@ std::shared_ptr<const Segment> Segment::open(FileSystem& files, const std::strin
   segment->path_ = path;
   segment->file_ = files.map(path);
   const std::byte* base = segment->file_->bytes().data();
+  segment->base_ = base;
   const SegmentHeader* header = HeaderCheck(path, segment->file_->bytes()).run();
   segment->header_ = header;
   segment->row_count_ = static_cast<std::uint32_t>(header->row_count);
@@ -159,6 +170,14 @@ std::shared_ptr<const Segment> Segment::open(FileSystem& files, const std::strin
   if (header->m > 0) {
     segment->residency_.read_vectors =
         std::vector<std::atomic<std::uint64_t>>((header->row_count + 63) / 64);
+  }
+  const std::size_t pages = segment->file_->bytes().size() / kSegmentPageBytes + 1;
+  segment->unchecked_pages_ = std::vector<std::atomic<std::uint64_t>>((pages + 63) / 64);
+  if (segment->has_page_checksums()) {
+    for (auto& some : segment->unchecked_pages_) some.store(~std::uint64_t{0});
+    const SectionEntry* bits = segment->section(SectionKind::codes_1bit);
+    const std::uint64_t bytes = bits != nullptr ? bits->bytes : 0;
+    segment->unchecked_bit_pages_.store((bytes + kSegmentPageBytes - 1) / kSegmentPageBytes);
   }
   segment->advise_sections();
   return segment;
@@ -174,9 +193,9 @@ void Segment::advise_sections() const noexcept {
     advise(kind, MappedFile::Access::random);
   }
   advise(SectionKind::vectors, MappedFile::Access::sparse);
-  // What every walk reads.
-  for (const SectionKind kind :
-       {SectionKind::bit_directions, SectionKind::bit_centre, SectionKind::upper_slots}) {
+  // What every walk reads; of page_checksums a part, but a thousandth of all is little.
+  for (const SectionKind kind : {SectionKind::bit_directions, SectionKind::bit_centre,
+                                 SectionKind::upper_slots, SectionKind::page_checksums}) {
     advise(kind, MappedFile::Access::will_need);
   }
   if (header_->max_level < 2) return;
@@ -254,42 +273,102 @@ void Segment::place(const SectionEntry& section, const std::byte* base) noexcept
     case SectionKind::codes_int4:
       int4_codes_ = data;
       break;
+    case SectionKind::page_checksums:
+      page_checksums_ = {words, section.bytes / sizeof(std::uint32_t)};
+      break;
   }
 }
 
-const float* Segment::vector_seldom(std::uint32_t slot, float* buffer) const noexcept {
+std::span<const std::byte> Segment::raw_page(std::size_t page) const noexcept {
+  const std::span<const std::byte> file = file_->bytes();
+  const std::size_t begin = page * kSegmentPageBytes;
+  return file.subspan(begin, std::min(kSegmentPageBytes, file.size() - begin));
+}
+
+void Segment::check_pages(std::size_t offset, std::size_t bytes) const {
+  const std::size_t end = (offset + bytes + kSegmentPageBytes - 1) / kSegmentPageBytes;
+  for (std::size_t page = offset / kSegmentPageBytes; page < end && bytes > 0; ++page) {
+    if (unchecked(page) != 0) check_page(page, raw_page(page));
+  }
+}
+
+void Segment::check_page(std::size_t page, std::span<const std::byte> bytes) const {
+  const std::size_t begin = page * kSegmentPageBytes;
+  if (page >= page_checksums_.size() || page_checksum(bytes) != page_checksums_[page]) {
+    const auto behind = std::find_if(
+        sections().begin(), sections().end(),
+        [&](const SectionEntry& section) { return begin < section.offset + section.bytes; });
+    const std::string where = behind == sections().end() ? "" : " of " + name_of(*behind);
+    throw Error(ErrorCode::corruption,
+                "segment " + std::filesystem::path(path_).filename().string() + ": the page" +
+                    where + " at byte " + std::to_string(begin) +
+                    " does not match its checksum; run `vkb check --deep`, which says whether "
+                    "`vkb repair` can rebuild it");
+  }
+  mark_checked(page);
+}
+
+void Segment::mark_checked(std::size_t page) const noexcept {
+  const std::uint64_t bit = std::uint64_t{1} << (page % 64);
+  const std::uint64_t before =
+      unchecked_pages_[page / 64].fetch_and(~bit, std::memory_order_relaxed);
+  if ((before & bit) != 0 && has_bit_code(page)) {
+    unchecked_bit_pages_.fetch_sub(1, std::memory_order_relaxed);
+  }
+}
+
+bool Segment::has_bit_code(std::size_t page) const noexcept {
+  const SectionEntry* bits = section(SectionKind::codes_1bit);
+  const std::uint64_t begin = page * kSegmentPageBytes;
+  return bits != nullptr && begin >= bits->offset && begin < bits->offset + bits->bytes;
+}
+
+std::size_t Segment::seldom_floats() const noexcept {
+  return (dim_ * sizeof(float) / kSegmentPageBytes + 2) * kSegmentPageBytes / sizeof(float);
+}
+
+const float* Segment::vector_seldom(std::uint32_t slot, std::span<float> buffer) const {
   if (is_read(slot)) return vector(slot);
   residency_.read_vectors[slot / 64].fetch_or(std::uint64_t{1} << (slot % 64),
                                               std::memory_order_relaxed);
+  // Whole pages, as their checksums are of these.
   const std::size_t offset = section(SectionKind::vectors)->offset + slot * vector_stride_;
-  const auto bytes = std::as_writable_bytes(std::span(buffer, dim_));
-  return file_->read(offset, bytes) ? buffer : vector(slot);
+  const std::size_t first = offset / kSegmentPageBytes;
+  const std::size_t last = (offset + dim_ * sizeof(float) - 1) / kSegmentPageBytes;
+  const auto bytes = std::as_writable_bytes(buffer).first((last - first + 1) * kSegmentPageBytes);
+  if (!file_->read(first * kSegmentPageBytes, bytes)) return vector(slot);
+  for (std::size_t page = first; page <= last; ++page) {
+    if (unchecked(page) == 0) continue;
+    check_page(page, bytes.subspan((page - first) * kSegmentPageBytes, kSegmentPageBytes));
+  }
+  return buffer.data() + (offset - first * kSegmentPageBytes) / sizeof(float);
 }
 
-std::optional<std::size_t> Segment::rank_of(std::uint64_t row_id) const noexcept {
-  const auto ids = sorted_row_ids();
-  if (ids.empty() || row_id < ids.front()) return std::nullopt;
+std::optional<std::size_t> Segment::rank_of(std::uint64_t row_id) const {
+  const std::span<const std::uint64_t> ids(sorted_row_ids_, row_count_);
+  if (ids.empty() || row_id < *checked(ids.data())) return std::nullopt;
   // Rows of one load follow each other without gaps, mostly.
   const std::uint64_t guess = row_id - ids.front();
-  if (guess < ids.size() && ids[guess] == row_id) return static_cast<std::size_t>(guess);
-  const auto at = std::lower_bound(ids.begin(), ids.end(), row_id);
+  if (guess < ids.size() && *checked(&ids[guess]) == row_id) return static_cast<std::size_t>(guess);
+  const auto at = std::partition_point(
+      ids.begin(), ids.end(), [&](const std::uint64_t& id) { return *checked(&id) < row_id; });
   if (at == ids.end() || *at != row_id) return std::nullopt;
   return static_cast<std::size_t>(at - ids.begin());
 }
 
-std::optional<std::uint32_t> Segment::slot_of(std::uint64_t row_id) const noexcept {
+std::optional<std::uint32_t> Segment::slot_of(std::uint64_t row_id) const {
   const std::optional<std::size_t> rank = rank_of(row_id);
   if (!rank) return std::nullopt;
-  const std::uint32_t slot = sorted_slots_[*rank];
+  const std::uint32_t slot = *checked(sorted_slots_ + *rank);
   if (slot >= row_count_) return std::nullopt;  // R8
   return slot;
 }
 
-std::optional<std::string_view> Segment::record_id(std::uint64_t row_id) const noexcept {
+std::optional<std::string_view> Segment::record_id(std::uint64_t row_id) const {
   if (record_ids_ == nullptr) return std::nullopt;
   const std::optional<std::size_t> rank = rank_of(row_id);
   if (!rank) return std::nullopt;
-  const std::byte* row = record_ids_ + *rank * kRecordIdBytes;
+  const std::byte* row = checked(record_ids_ + *rank * kRecordIdBytes, kRecordIdBytes);
   const auto length = std::to_integer<std::size_t>(row[0]);
   if (length == 0 || length >= kRecordIdBytes) return std::nullopt;  // R8
   return std::string_view(reinterpret_cast<const char*>(row + 1), length);
@@ -320,6 +399,14 @@ void Segment::verify_all(const std::function<bool(std::uint64_t)>& progress) con
   }
 }
 
+std::uint64_t Segment::count_damaged_pages() const noexcept {
+  std::uint64_t count = 0;
+  for (std::size_t page = 1; page < page_checksums_.size(); ++page) {
+    count += page_checksum(raw_page(page)) != page_checksums_[page];
+  }
+  return count;
+}
+
 bool Segment::verify(const SectionEntry& section,
                      const std::function<bool(std::uint64_t)>& progress) const {
   file_->advise(section.offset, section.bytes, MappedFile::Access::sequential);
@@ -333,7 +420,13 @@ bool Segment::verify(const SectionEntry& section,
   }
   file_->advise(section.offset, section.bytes, MappedFile::Access::normal);
   advise_sections();
-  if (checksum.value() == section.checksum) return true;
+  if (checksum.value() == section.checksum) {
+    const std::size_t end =
+        (section.offset + section.bytes + kSegmentPageBytes - 1) / kSegmentPageBytes;
+    for (std::size_t page = section.offset / kSegmentPageBytes; page < end; ++page)
+      mark_checked(page);
+    return true;
+  }
   throw Error(ErrorCode::corruption,
               "segment " + std::filesystem::path(path_).filename().string() + ": " +
                   name_of(section) + " (" + std::to_string(section.bytes) + " bytes at " +

@@ -42,6 +42,8 @@ std::string_view to_string(SectionKind kind) noexcept {
       return "record_ids";
     case SectionKind::codes_int4:
       return "codes_int4";
+    case SectionKind::page_checksums:
+      return "page_checksums";
   }
   return "unknown";
 }
@@ -132,6 +134,12 @@ std::optional<std::uint64_t> section_bytes(SectionKind kind, const SegmentHeader
       return rows * kRecordIdBytes;
     case SectionKind::codes_int4:
       return rows * row_stride(int4_code_bytes(header.dim));
+    case SectionKind::page_checksums:
+      for (const SectionEntry& section : header.sections) {
+        if (section.kind != static_cast<std::uint32_t>(kind)) continue;
+        return section.offset / kSegmentPageBytes * sizeof(std::uint32_t);
+      }
+      return std::nullopt;
   }
   return std::nullopt;
 }
@@ -143,6 +151,7 @@ bool is_graph_section(SectionKind kind) noexcept {
 
 bool is_mandatory(SectionKind kind, const SegmentHeader& header) noexcept {
   if (is_graph_section(kind)) return header.m != 0;
+  if (kind == SectionKind::page_checksums) return header.format_version >= 3;
   switch (kind) {
     case SectionKind::codes_int8:
     case SectionKind::bit_directions:
@@ -154,6 +163,10 @@ bool is_mandatory(SectionKind kind, const SegmentHeader& header) noexcept {
     default:
       return true;
   }
+}
+
+std::uint32_t page_checksum(std::span<const std::byte> page) noexcept {
+  return static_cast<std::uint32_t>(Checksum::of(page));
 }
 
 class Checksum::State {

@@ -17,10 +17,11 @@
 namespace vkb {
 
 inline constexpr std::array<char, 8> kSegmentMagic = {'v', 'k', 'b', 's', 'e', 'g', '\r', '\n'};
-inline constexpr std::uint32_t kSegmentFormatVersion = 2;
+inline constexpr std::uint32_t kSegmentFormatVersion = 3;
 inline constexpr std::size_t kSegmentHeaderBytes = 4096;
 inline constexpr std::size_t kSectionAlignment = 4096;
-inline constexpr std::size_t kRowAlignment = 64;  // vectors and codes: a cache line
+inline constexpr std::size_t kSegmentPageBytes = 4096;  // what a page checksum is of
+inline constexpr std::size_t kRowAlignment = 64;        // vectors and codes: a cache line
 inline constexpr std::size_t kMaxSections = 32;
 inline constexpr std::size_t kMaxLevels = 16;
 inline constexpr std::uint32_t kNoNeighbour = 0xFFFFFFFF;
@@ -47,8 +48,11 @@ enum class SectionKind : std::uint32_t {
   codes_1bit = 12,      // kBitCodeBytes a row: two factors, then the bits
   record_ids = 13,      // kRecordIdBytes a row, in the order of sorted_row_ids: the records' ids
   codes_int4 = 14,      // int4_code_bytes(dim) a row, stride padded to kRowAlignment
+  // Since version 3, and always there.
+  page_checksums = 15,  // u32[offset of this section / kSegmentPageBytes]: page_checksum() of each
+                        // page of the file before it; that of the first page, the header, is 0
 };
-inline constexpr std::uint32_t kKnownSections = 14;  // 1..14
+inline constexpr std::uint32_t kKnownSections = 15;  // 1..15
 // "links0"; "unknown" for a kind of a newer format.
 std::string_view to_string(SectionKind kind) noexcept;
 
@@ -136,13 +140,17 @@ static_assert(kMaxRows < (std::uint64_t{1} << 32));
 std::optional<std::string> shape_problem(const SegmentHeader& header);
 
 // The exact size the counts of `header` demand of a section, without padding; nothing for a kind
-// this version does not know. shape_problem(header) must be nothing.
+// this version does not know. shape_problem(header) must be nothing. The size of page_checksums
+// follows from its place.
 std::optional<std::uint64_t> section_bytes(SectionKind kind, const SegmentHeader& header) noexcept;
 
 // Whether the section belongs to the graph: present exactly when m is not 0.
 bool is_graph_section(SectionKind kind) noexcept;
 // Whether a segment of this shape must have the section.
 bool is_mandatory(SectionKind kind, const SegmentHeader& header) noexcept;
+
+// The lower half of XXH3, 64 bits, of kSegmentPageBytes bytes.
+std::uint32_t page_checksum(std::span<const std::byte> page) noexcept;
 
 // XXH3, 64 bits, of bytes given in pieces. Thread safety: one thread at a time.
 class Checksum {

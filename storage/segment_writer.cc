@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "storage/error.h"
 
@@ -38,7 +39,7 @@ class SegmentWriter::Impl {
       : path_(std::move(path)), header_(make_header(shape)) {
     if (const auto problem = shape_problem(header_)) fail(*problem);
     file_ = files.create(path_);
-    file_->append(kZeros);  // where the header goes once everything is known
+    put(kZeros);  // where the header goes once everything is known
   }
 
   void begin(SectionKind kind) {
@@ -46,18 +47,13 @@ class SegmentWriter::Impl {
     require_open();
     if (section_ != nullptr) fail("section " + name + " begins within another");
     const auto bytes = section_bytes(kind, header_);
-    if (!bytes.has_value()) fail("a section of an unknown kind begins");
+    if (!bytes.has_value()) fail("a section begins that is unknown, or not the caller's to write");
     if (has_section(kind)) fail("section " + name + " begins twice");
     if (header_.m == 0 && is_graph_section(kind)) fail("section " + name + " begins, but m is 0");
     pad_to(kSectionAlignment);
     using Access = MappedFile::Access;
     file_->expect_reads(kind == SectionKind::vectors ? Access::sparse : Access::random);
-    section_ = &header_.sections[header_.section_count];
-    section_->kind = static_cast<std::uint32_t>(kind);
-    section_->flags = is_data(kind) ? kSectionRequired : 0;
-    section_->offset = file_->size();
-    expected_bytes_ = *bytes;
-    checksum_.reset();
+    begin(kind, *bytes);
   }
 
   void append(std::span<const std::byte> bytes) {
@@ -67,7 +63,7 @@ class SegmentWriter::Impl {
       fail_size(section_->bytes + bytes.size());
     }
     checksum_.update(bytes);
-    file_->append(bytes);
+    put(bytes);
     section_->bytes += bytes.size();
   }
 
@@ -90,10 +86,12 @@ class SegmentWriter::Impl {
     if (section_ != nullptr) fail("publish() within a section");
     for (std::uint32_t i = 1; i <= kKnownSections; ++i) {
       const auto kind = static_cast<SectionKind>(i);
-      if (is_mandatory(kind, header_) && !has_section(kind)) {
+      if (kind != SectionKind::page_checksums && is_mandatory(kind, header_) &&
+          !has_section(kind)) {
         fail("section " + std::string(to_string(kind)) + " is missing");
       }
     }
+    write_page_checksums();
     header_.file_bytes = file_->size();
     header_.header_checksum = Checksum::of(header_);
     file_->write_at(0, std::as_bytes(std::span(&header_, 1)));
@@ -103,6 +101,41 @@ class SegmentWriter::Impl {
   }
 
  private:
+  void begin(SectionKind kind, std::uint64_t bytes) {
+    section_ = &header_.sections[header_.section_count];
+    section_->kind = static_cast<std::uint32_t>(kind);
+    section_->flags = is_data(kind) ? kSectionRequired : 0;
+    section_->offset = file_->size();
+    expected_bytes_ = bytes;
+    checksum_.reset();
+  }
+
+  void write_page_checksums() {
+    pad_to(kSectionAlignment);
+    std::vector<std::uint32_t> checksums = std::move(page_checksums_);
+    checksums.front() = 0;  // the header is not known yet, and has a checksum of its own
+    begin(SectionKind::page_checksums, checksums.size() * sizeof(std::uint32_t));
+    append(std::as_bytes(std::span(checksums)));
+    end();
+  }
+
+  void put(std::span<const std::byte> bytes) {
+    file_->append(bytes);
+    while (!bytes.empty()) {
+      const std::size_t size = std::min(kSegmentPageBytes - page_.size(), bytes.size());
+      if (size == kSegmentPageBytes) {
+        page_checksums_.push_back(page_checksum(bytes.first(size)));
+      } else {
+        page_.insert(page_.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
+      }
+      if (page_.size() == kSegmentPageBytes) {
+        page_checksums_.push_back(page_checksum(page_));
+        page_.clear();
+      }
+      bytes = bytes.subspan(size);
+    }
+  }
+
   // R9: what no rebuild can bring back.
   static bool is_data(SectionKind kind) noexcept {
     return is_mandatory(kind, SegmentHeader{});  // caches are optional without a graph
@@ -129,7 +162,7 @@ class SegmentWriter::Impl {
 
   void pad_to(std::uint64_t alignment) {
     const std::uint64_t past = file_->size() % alignment;
-    if (past != 0) file_->append(std::span(kZeros).first(alignment - past));
+    if (past != 0) put(std::span(kZeros).first(alignment - past));
   }
 
   std::string path_;
@@ -138,6 +171,8 @@ class SegmentWriter::Impl {
   SectionEntry* section_ = nullptr;  // the one being written
   std::uint64_t expected_bytes_ = 0;
   Checksum checksum_;
+  std::vector<std::byte> page_;                // the last one, while it is not full
+  std::vector<std::uint32_t> page_checksums_;  // of those before it
 };
 
 SegmentWriter::SegmentWriter(FileSystem& files, std::string path, const Shape& shape)

@@ -15,8 +15,9 @@ namespace vkb {
 
 // Writes one segment file, section after section, in bounded memory. The file becomes visible under
 // its name only complete, checksummed and synced, by publish() (R2); without it nothing is left
-// behind. Sections come in any order, each once; a section whose size is not what the shape
-// demands, or a missing one, is a mistake of the caller: invalid_argument. Failed writes: io_error.
+// behind. Sections come in any order, each once, but for the page checksums, which it adds itself;
+// a section whose size is not what the shape demands, or a missing one, is a mistake of the caller:
+// invalid_argument. Failed writes: io_error.
 //
 //   SegmentWriter writer(files, path, {.row_count = n, .dim = dim, .space = 0});
 //   writer.begin(SectionKind::row_ids); writer.append(ids); writer.end(); ...

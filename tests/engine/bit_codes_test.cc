@@ -16,6 +16,7 @@
 #include "engine/search.h"
 #include "engine/tuning.h"
 #include "tests/engine/sample_segment.h"
+#include "tests/support/seal_segment.h"
 #include "tests/support/temp_directory.h"
 #include "tests/support/test_data.h"
 #include "tests/support/test_records.h"
@@ -298,6 +299,7 @@ TEST_P(RankedBitCodesTest, DamagedOnesCostRecallAndNothingElse) {
       for (std::size_t i = 0; i < section.bytes; ++i) {
         damaged[section.offset + i] = ones ? '\xFF' : static_cast<char>(random());
       }
+      seal_segment(damaged);
       write_whole_file(directory.file("damaged"), damaged);
       const auto segment = Segment::open(posix_file_system(), directory.file("damaged"));
       for (std::size_t i = 0; i < 20; ++i) {

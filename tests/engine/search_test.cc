@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
+#include <cstring>
 #include <limits>
 #include <random>
 #include <thread>
@@ -14,6 +14,8 @@
 #include "engine/tuning.h"
 #include "storage/error.h"
 #include "tests/engine/sample_segment.h"
+#include "tests/support/seal_segment.h"
+#include "tests/support/test_data.h"
 
 namespace vkb {
 namespace {
@@ -320,18 +322,17 @@ class DamagedGraphTest : public testing::Test {
       : vectors_(clustered_vectors(2000, 8, 1)),
         segment_(segment_of(vectors_, 8, {.space = Space::l2, .m = 4, .ef_construction = 30})) {}
 
-  // Overwrites each `step`th u32 of a section.
+  // Overwrites each `step`th u32 of a section, and makes the checksums fit.
   void damage(SectionKind kind, std::size_t step, std::uint32_t value) {
-    std::fstream file(segment_->path(), std::ios::in | std::ios::out | std::ios::binary);
+    std::string bytes = read_whole_file(segment_->path());
     for (const SectionEntry& section : segment_->sections()) {
       if (section.kind != static_cast<std::uint32_t>(kind)) continue;
       for (std::size_t at = 0; at < section.bytes; at += step * sizeof(value)) {
-        file.seekp(static_cast<std::streamoff>(section.offset + at));
-        file.write(reinterpret_cast<const char*>(&value), sizeof(value));
+        std::memcpy(bytes.data() + section.offset + at, &value, sizeof(value));
       }
     }
-    file.close();
-    ASSERT_TRUE(file.good());
+    seal_segment(bytes);
+    write_whole_file(segment_->path(), bytes);
     segment_ = Segment::open(posix_file_system(), segment_->path());
   }
 

@@ -10,6 +10,7 @@
 
 #include "storage/segment.h"
 #include "tests/support/sample_segment.h"
+#include "tests/support/seal_segment.h"
 #include "tests/support/temp_directory.h"
 
 namespace vkb {
@@ -76,7 +77,10 @@ TEST_F(SegmentCorrupt, EveryHeaderByteFlipped) {
       bytes[at] = static_cast<char>(bytes[at] ^ mask);
       const std::optional<Error> error = error_of([&] { open(bytes); });
       ASSERT_TRUE(error.has_value()) << "byte " << at;
-      const bool newer_version = at >= 8 && at < 12;
+      const bool newer_version =
+          at >= 8 && at < 12 &&
+          reinterpret_cast<const SegmentHeader*>(bytes.data())->format_version >
+              kSegmentFormatVersion;
       EXPECT_EQ(to_string(error->code()),
                 to_string(newer_version ? ErrorCode::unsupported : ErrorCode::corruption))
           << "byte " << at << ": " << error->what();
@@ -116,8 +120,8 @@ TEST_F(SegmentCorrupt, CutShortAtEveryPageAndNearTheEnd) {
   }
   for (std::size_t less = 1; less < 70; ++less) {
     VKB_EXPECT_ERROR(open(good_.substr(0, good_.size() - less)), ErrorCode::corruption,
-                     "section codes_int4 ends at " + std::to_string(good_.size()) + ", file has " +
-                         std::to_string(good_.size() - less) + " bytes");
+                     "section page_checksums ends at " + std::to_string(good_.size()) +
+                         ", file has " + std::to_string(good_.size() - less) + " bytes");
   }
   VKB_EXPECT_ERROR(open(good_.substr(0, 4095)), ErrorCode::corruption,
                    "file has 4095 bytes, its header alone has 4096");
@@ -240,14 +244,14 @@ TEST_F(SegmentCorrupt, NotASegment) {
   std::string text_mode = good_;
   text_mode.replace(6, 2, "\n\n");
   VKB_EXPECT_ERROR(open(text_mode), ErrorCode::corruption, "does not begin as");
-  expect_corrupt("its format version is 0, expected 1..2",
+  expect_corrupt("its format version is 0, expected 1..3",
                  [](SegmentHeader& h) { h.format_version = 0; });
 }
 
 TEST_F(SegmentCorrupt, ANewerVersionIsUnsupported) {
-  VKB_EXPECT_ERROR(open_with([](SegmentHeader& h) { h.format_version = 3; }),
+  VKB_EXPECT_ERROR(open_with([](SegmentHeader& h) { h.format_version = 4; }),
                    ErrorCode::unsupported,
-                   "segment s.vseg: its format is version 3, this program reads up to 2; use a "
+                   "segment s.vseg: its format is version 4, this program reads up to 3; use a "
                    "newer vkb");
 }
 
@@ -256,20 +260,20 @@ TEST_F(SegmentCorrupt, UnknownSections) {
     return [flags](SegmentHeader& h) {
       h.sections[h.section_count++] = {.kind = 77,
                                        .flags = flags,
-                                       .offset = h.sections[13].offset + 4096 * 32,
+                                       .offset = h.sections[14].offset + 4096 * 32,
                                        .bytes = 4,
                                        .checksum = 0};
       h.file_bytes = h.sections[h.section_count - 1].offset + 4;
     };
   };
-  const std::size_t unknown_at = header().sections[13].offset + 4096 * 32;
+  const std::size_t unknown_at = header().sections[14].offset + 4096 * 32;
   good_.resize(unknown_at + 4);
   const auto segment = open_with(add_unknown(0));  // optional: skipped
   expect_corrupt("section unknown kind 77 ends at", [&](SegmentHeader& h) {
     add_unknown(0)(h);
     h.sections[h.section_count - 1].bytes = 5;
   });
-  EXPECT_EQ(segment->sections().size(), 15U);
+  EXPECT_EQ(segment->sections().size(), 16U);
   EXPECT_EQ(segment->slot_of(sample_.row_ids[5]), 5U);
   VKB_EXPECT_ERROR(open_with(add_unknown(kSectionRequired)), ErrorCode::unsupported,
                    "section unknown kind 77 is of a newer format");
@@ -295,12 +299,60 @@ TEST_F(SegmentCorrupt, VerifyFindsDamageInEverySection) {
   }
 }
 
+// Whatever is asked for lies in pages that are looked at when they are first used (R8).
+TEST_F(SegmentCorrupt, R8_ADamagedPageIsNotAnsweredFrom) {
+  const SegmentHeader good = header();
+  const std::uint32_t rows = 600;
+  for (std::size_t page = 1; page < good_.size() / kSegmentPageBytes; ++page) {
+    std::string bytes = good_;
+    char& damaged = bytes[page * kSegmentPageBytes + 17];
+    damaged = static_cast<char>(damaged ^ 1);
+    const auto segment = open(bytes);
+    const auto read_all = [&] {
+      std::vector<float> buffer(segment->seldom_floats());
+      for (std::uint32_t slot = 0; slot < rows; ++slot) {
+        segment->vector_seldom(slot, buffer);
+        segment->vector(slot);
+        segment->row_id(slot);
+        segment->norm(slot);
+        segment->code(slot);
+        segment->int4_code(slot);
+        segment->bit_code(slot);
+        segment->links0(slot);
+        segment->record_id(segment->row_id(slot));
+        segment->slot_of(segment->row_id(slot));
+      }
+      segment->bit_directions();
+      segment->bit_centre();
+      for (std::uint32_t level = 1; level <= good.max_level; ++level) {
+        for (std::uint32_t position = 0; position < good.level_count[level]; ++position) {
+          segment->upper_slot(position);
+          segment->upper_links(level, position);
+        }
+      }
+    };
+    const bool is_used =
+        std::any_of(std::begin(good.sections), std::begin(good.sections) + good.section_count,
+                    [&](const SectionEntry& entry) {
+                      return entry.offset <= page * kSegmentPageBytes &&
+                             page * kSegmentPageBytes < entry.offset + entry.bytes;
+                    });
+    const std::optional<Error> error = error_of(read_all);
+    ASSERT_EQ(error.has_value(), is_used) << "page " << page;
+    if (!error) continue;
+    EXPECT_EQ(to_string(error->code()), to_string(ErrorCode::corruption));
+    EXPECT_NE(std::string(error->what()).find("does not match its checksum"), std::string::npos);
+    EXPECT_TRUE(error_of(read_all).has_value()) << "the second time, page " << page;
+  }
+}
+
 TEST_F(SegmentCorrupt, R8_ASlotOutsideTheSegmentCountsAsAbsent) {
   std::string bytes = good_;
   SegmentHeader good = header();
   const std::uint32_t outside = 600;
   std::memcpy(bytes.data() + section(good, SectionKind::sorted_slots).offset, &outside,
               sizeof(outside));
+  seal_segment(bytes);
   const auto segment = open(bytes);
   EXPECT_FALSE(segment->slot_of(sample_.sorted_row_ids[0]).has_value());
   EXPECT_EQ(segment->slot_of(sample_.sorted_row_ids[1]), sample_.sorted_slots[1]);

@@ -122,6 +122,22 @@ void expect_golden_graph(const Segment& segment) {
   segment.verify_all();
 }
 
+// golden_graph_v2(), likewise.
+void expect_golden_graph_v2(const Segment& segment) {
+  expect_golden_graph(segment);
+  ASSERT_TRUE(segment.has_bit_codes());
+  EXPECT_EQ(segment.bit_directions().size(), 480U * 64);
+  EXPECT_EQ(segment.bit_directions()[2 * 64 + 16 + 2], static_cast<std::byte>(64));
+  ASSERT_EQ(segment.bit_centre().size(), 480U);
+  EXPECT_EQ(segment.bit_centre()[256], 0.5F);
+  EXPECT_EQ(segment.bit_code(1)[3], static_cast<std::byte>((67 * 7 + 3) % 251));
+  ASSERT_TRUE(segment.has_int4_codes());
+  EXPECT_EQ(segment.int4_code(3)[71], static_cast<std::byte>((4 * 72 - 1) % 253));
+  EXPECT_EQ(segment.record_id(40), "r40");
+  EXPECT_EQ(segment.record_id(10), "r10");
+  EXPECT_EQ(segment.record_id(11), std::nullopt);
+}
+
 TEST(SegmentGolden, Version1FlatOpens) {
   const auto segment = open_golden("segment_v1_flat.vseg");
   EXPECT_EQ(segment->header().format_version, 1U);
@@ -146,25 +162,29 @@ TEST(SegmentGolden, Version2FlatOpens) {
 TEST(SegmentGolden, Version2GraphOpens) {
   const auto segment = open_golden("segment_v2_graph.vseg");
   EXPECT_EQ(segment->header().format_version, 2U);
-  expect_golden_graph(*segment);
-  ASSERT_TRUE(segment->has_bit_codes());
-  EXPECT_EQ(segment->bit_directions().size(), 480U * 64);
-  EXPECT_EQ(segment->bit_directions()[2 * 64 + 16 + 2], static_cast<std::byte>(64));
-  ASSERT_EQ(segment->bit_centre().size(), 480U);
-  EXPECT_EQ(segment->bit_centre()[256], 0.5F);
-  EXPECT_EQ(segment->bit_code(1)[3], static_cast<std::byte>((67 * 7 + 3) % 251));
-  ASSERT_TRUE(segment->has_int4_codes());
-  EXPECT_EQ(segment->int4_code(3)[71], static_cast<std::byte>((4 * 72 - 1) % 253));
-  EXPECT_EQ(segment->record_id(40), "r40");
-  EXPECT_EQ(segment->record_id(10), "r10");
-  EXPECT_EQ(segment->record_id(11), std::nullopt);
+  EXPECT_FALSE(segment->has_page_checksums());
+  expect_golden_graph_v2(*segment);
 }
 
-// Holds as long as version 2 is the current one: the same contents give the same bytes. With
+TEST(SegmentGolden, Version3FlatOpens) {
+  const auto segment = open_golden("segment_v3_flat.vseg");
+  EXPECT_EQ(segment->header().format_version, 3U);
+  EXPECT_TRUE(segment->has_page_checksums());
+  expect_golden_flat(*segment);
+}
+
+TEST(SegmentGolden, Version3GraphOpens) {
+  const auto segment = open_golden("segment_v3_graph.vseg");
+  EXPECT_EQ(segment->header().format_version, 3U);
+  EXPECT_TRUE(segment->has_page_checksums());
+  expect_golden_graph_v2(*segment);
+}
+
+// Holds as long as version 3 is the current one: the same contents give the same bytes. With
 // VKB_WRITE_GOLDEN=1 in the environment it writes the files instead.
 TEST(SegmentGolden, TodaysWriterMakesTheSameBytes) {
   const std::vector<std::pair<std::string, SampleSegment>> golden = {
-      {"segment_v2_flat.vseg", golden_flat()}, {"segment_v2_graph.vseg", golden_graph_v2()}};
+      {"segment_v3_flat.vseg", golden_flat()}, {"segment_v3_graph.vseg", golden_graph_v2()}};
   for (const auto& [name, sample] : golden) {
     const TempDirectory directory;
     write_sample_segment(posix_file_system(), directory.file(name), sample);

@@ -307,8 +307,10 @@ TEST(SegmentWriter, RefusesSectionsThatDoNotFitTheShape) {
   });
   expect_refused("section links0 begins, but m is 0",
                  [&](SegmentWriter& writer) { writer.begin(SectionKind::links0); });
-  expect_refused("unknown kind",
+  expect_refused("a section begins that is unknown",
                  [&](SegmentWriter& writer) { writer.begin(static_cast<SectionKind>(99)); });
+  expect_refused("not the caller's to write",
+                 [&](SegmentWriter& writer) { writer.begin(SectionKind::page_checksums); });
   expect_refused("outside a section",
                  [&](SegmentWriter& writer) { writer.append_values(std::span(ids)); });
   expect_refused("never began", [&](SegmentWriter& writer) { writer.end(); });
@@ -342,13 +344,14 @@ TEST(SegmentTest, VectorsThatAreSeldomWantedAreCopiedOnce) {
     const auto segment = Segment::open(files(), path);
     if (removed) std::filesystem::remove(path);
     for (const std::uint32_t slot : {0U, 63U, 64U, 199U}) {
-      std::vector<float> buffer(10);
+      std::vector<float> buffer(segment->seldom_floats());
       EXPECT_FALSE(segment->is_read(slot));
-      const float* first = segment->vector_seldom(slot, buffer.data());
-      EXPECT_EQ(first, removed ? segment->vector(slot) : buffer.data());
+      const float* first = segment->vector_seldom(slot, buffer);
+      const bool is_copy = first >= buffer.data() && first < buffer.data() + buffer.size();
+      EXPECT_EQ(is_copy, !removed);
       EXPECT_EQ(std::memcmp(first, segment->vector(slot), 10 * sizeof(float)), 0);
       EXPECT_TRUE(segment->is_read(slot));
-      EXPECT_EQ(segment->vector_seldom(slot, buffer.data()), segment->vector(slot));
+      EXPECT_EQ(segment->vector_seldom(slot, buffer), segment->vector(slot));
     }
     EXPECT_FALSE(segment->is_read(1));
   }
