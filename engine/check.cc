@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Looking for damage, rebuilding what can be rebuilt (R9), and copying a store.
+// Looking for damage, and copying a store.
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <filesystem>
 #include <map>
 
 #include "engine/bit_codes.h"
 #include "engine/codes.h"
-#include "engine/compaction.h"
+#include "engine/findings.h"
 #include "engine/open_store.h"
 #include "storage/document_index.h"
 #include "storage/error.h"
@@ -25,11 +26,6 @@ struct StopRequested {};
 
 // Findings of one kind that are worth naming one by one; more are counted.
 constexpr std::size_t kMostNamed = 20;
-
-// The name of a collection's document index in findings.
-std::string document_index_of(const CollectionRow& row) {
-  return "document index of collection " + row.name;
-}
 
 class Checker {
  public:
@@ -81,7 +77,7 @@ class Checker {
       check_records(row, records);
       const std::string finding =
           check_document_index(db_, row.collection_id, [this] { tick(result_.records); });
-      if (!finding.empty()) report(document_index_of(row), finding, true);
+      if (!finding.empty()) report(document_index_name(row), finding, true);
     }
     tick(result_.records);
   }
@@ -89,7 +85,7 @@ class Checker {
   void check_segment(const CollectionRow& row, const SegmentRow& named,
                      std::vector<std::uint64_t>& placed) {
     ++result_.segments;
-    const std::string object = "segment " + named.file;
+    const std::string object = segment_name(named);
     try {
       const std::shared_ptr<const Segment> segment =
           Segment::open(store_.files(), store_.segment_directory() + "/" + named.file);
@@ -99,6 +95,9 @@ class Checker {
       }
       const std::size_t before = result_.problems.size();
       if (deep_) check_sections(object, *segment);
+      const bool is_lasting = std::any_of(
+          result_.problems.begin() + static_cast<std::ptrdiff_t>(before), result_.problems.end(),
+          [](const Problem& found) { return !found.repairable; });
       Bitmap dead(segment->row_count());
       for (const Tombstone& tombstone : list_tombstones(db_, named.segment_id, 0)) {
         if (tombstone.slot >= segment->row_count()) {
@@ -110,9 +109,15 @@ class Checker {
           dead.set(tombstone.slot);
         }
       }
+      if (is_lasting && segment->has_page_checksums()) name_lost(row, *segment, dead);
+      std::uint64_t damaged_ids = 0;
+      RowIds rows(*segment);
       for (std::uint32_t slot = 0; slot < segment->row_count(); ++slot) {
-        if (!dead.test(slot)) placed.push_back(segment->row_id(slot));
+        if (dead.test(slot)) continue;
+        placed.push_back(rows.of(slot));
+        damaged_ids += rows.was_damaged();
       }
+      count(object, "damaged row ids", damaged_ids);
       if (deep_ && result_.problems.size() == before) {
         check_contents(object, *segment);
         check_record_ids(object, row, *segment);
@@ -140,11 +145,14 @@ class Checker {
         segment.verify(section);
         result_.bytes += section.bytes;
       } catch (const Error& error) {
-        const bool is_cache = kind != SectionKind::vectors && kind != SectionKind::row_ids;
+        // Row ids are in sorted_row_ids as well: pages tell which of the two to believe.
+        const bool is_cache = kind != SectionKind::vectors &&
+                              (kind != SectionKind::row_ids || segment.has_page_checksums());
         report(object, error.what(), is_cache);
       }
       tick(result_.records);
     }
+    count(object, "pages that do not match their checksums", segment.count_damaged_pages());
   }
 
   // What the checksums cannot tell: that the bytes, as written, fit each other.
@@ -185,6 +193,23 @@ class Checker {
     count(object, "rows out of order in sorted_row_ids", wrong_order);
     count(object, "links that lead nowhere", wrong_links + wrong_upper_links(segment));
     count(object, "codes or norms that differ from their vectors", wrong_codes);
+  }
+
+  // Whose vectors are damaged.
+  void name_lost(const CollectionRow& row, const Segment& segment, const Bitmap& dead) {
+    const std::vector<std::int64_t> lost = find_damaged_rows(segment, &dead).lost;
+    Records records(db_, row.collection_id);
+    for (std::size_t i = 0; i < std::min(lost.size(), kMostNamed); ++i) {
+      report("record " + records.id_of(lost[i]).value_or("of row " + std::to_string(lost[i])),
+             "its vector, in segment " + std::filesystem::path(segment.path()).filename().string() +
+                 ", is damaged",
+             false);
+    }
+    if (lost.size() > kMostNamed) {
+      report("collection " + row.name,
+             std::to_string(lost.size() - kMostNamed) + " more records whose vectors are damaged",
+             false);
+    }
   }
 
   void check_record_ids(const std::string& object, const CollectionRow& row,
@@ -305,31 +330,6 @@ class Checker {
   std::uint64_t total_ = 0;
 };
 
-bool names(const CheckResult& result, const std::string& object, bool repairable) {
-  return std::any_of(result.problems.begin(), result.problems.end(), [&](const Problem& problem) {
-    return problem.object == object && problem.repairable == repairable;
-  });
-}
-
-// Writes anew, from their vectors, the segments in which only caches are damaged.
-void rebuild_segments(OpenStore& store, OpenCollection& collection, const CheckResult& findings,
-                      const ProgressFunction& progress) {
-  const std::scoped_lock reshape(collection.reshape_mutex);
-  CollectionRow row;
-  std::shared_ptr<const Snapshot> snapshot;
-  store.read([&](Database& db) {
-    row = collection.row(db);
-    snapshot = collection.snapshot(db, row);
-  });
-  for (const SegmentView& view : snapshot->segments) {
-    const std::string object = "segment " + view.row.file;
-    if (!names(findings, object, true) || names(findings, object, false)) continue;
-    Merger merger(store, collection, row, view.live_count());
-    merger.add(view);
-    if (!merger.finish(progress)) return;
-  }
-}
-
 }  // namespace
 
 CheckResult Store::check(bool deep, const ProgressFunction& progress) const {
@@ -338,39 +338,6 @@ CheckResult Store::check(bool deep, const ProgressFunction& progress) const {
   } catch (const StopRequested&) {
     return {};
   }
-}
-
-CheckResult Store::repair(const ProgressFunction& progress) {
-  const OpenStore::WriterHold hold(*open_);
-  const CheckResult before = check(true, progress);
-  if (std::none_of(before.problems.begin(), before.problems.end(),
-                   [](const Problem& problem) { return problem.repairable; })) {
-    return before;
-  }
-  const std::vector<CollectionRow> rows =
-      open_->read([](Database& db) { return list_all_collections(db); });
-  open_->write([](Database& db) { db.execute("REINDEX"); });
-  for (const CollectionRow& row : rows) {
-    open_->write([&](Database& db) {
-      rebuild_postings(db, row.collection_id);
-      Statement(db,
-                "UPDATE collection SET changes=changes+1, record_count="
-                "(SELECT count(*) FROM record WHERE collection_id=?1) WHERE collection_id=?1")
-          .bind(row.collection_id)
-          .run();
-      remove_stray_tombstones(db, row.collection_id);
-    });
-  }
-  open_->write([](Database& db) { merge_postings(db); });
-  for (const CollectionRow& row : rows) {
-    const std::shared_ptr<OpenCollection> collection = open_->open_collection(row);
-    if (names(before, document_index_of(row), true)) {
-      open_->write([&](Database& db) { drop_document_index(db, row.collection_id); });
-      index_documents(*open_, *collection, progress);
-    }
-    rebuild_segments(*open_, *collection, before, progress);
-  }
-  return check(true, progress);
 }
 
 void Store::backup(const std::string& destination, const ProgressFunction& progress) const {

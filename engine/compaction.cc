@@ -44,13 +44,15 @@ Merger::Merger(OpenStore& store, OpenCollection& collection, const CollectionRow
 Merger::~Merger() = default;
 
 void Merger::add(const SegmentView& view, bool reuse_codes) {
-  // Damage in what nothing can rebuild must not get a new, matching checksum (R9).
+  // Damage in what nothing can rebuild must not get a new, matching checksum (R9): pages with
+  // checksums are looked at when they are read.
   const Segment& segment = *view.segment;
   bool coded = reuse_codes && segment.has_int8_codes();
   for (const SectionEntry& section : segment.sections()) {
     const auto kind = static_cast<SectionKind>(section.kind);
     const bool is_code = kind == SectionKind::codes_int8 || kind == SectionKind::norms;
-    if (kind == SectionKind::vectors || kind == SectionKind::row_ids) segment.verify(section);
+    const bool is_data = kind == SectionKind::vectors || kind == SectionKind::row_ids;
+    if (is_data && !segment.has_page_checksums()) segment.verify(section);
     if (!coded || !is_code) continue;
     try {
       segment.verify(section);

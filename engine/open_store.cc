@@ -111,9 +111,17 @@ OpenStore::~OpenStore() {
 
 void OpenStore::create_or_check() {
   const std::string path = database_path(directory_);
+  // Asked first: it is made after the database, see writer().
+  const bool has_segments = files_.exists(segment_directory_);
   if (files_.file_size(path) > 0) {
     const ReaderLease lease(*this);
     if (!is_blank(lease.database())) return check_schema(lease.database());
+  }
+  if (has_segments) {
+    throw Error(ErrorCode::corruption,
+                path + ": it is " + (files_.exists(path) ? "empty" : "missing") + ", though " +
+                    segment_directory_ +
+                    " is there: the records of this store are lost; restore a backup");
   }
   // No store, or one whose creation was cut short.
   if (options_.read_only || !options_.create) {
@@ -129,11 +137,9 @@ void OpenStore::create_or_check() {
                     "give another directory, and copy the records into it "
                     "(docs/chroma.md, \"Moving a Chroma database\")");
   }
-  files_.make_directory(segment_directory_);
+  files_.make_directory(directory_);
   const std::scoped_lock lock(write_mutex_);
   writer();
-  // The directory entry of a new store must be as durable as what is committed into it.
-  files_.sync_directory(directory_);
   writer_.reset();
   writer_lock_.reset();
 }
@@ -162,6 +168,12 @@ Database& OpenStore::writer() {
   try {
     auto database = std::make_unique<Database>(database_path(directory_), Database::Mode::writer);
     migrate(*database);
+    if (!files_.exists(segment_directory_)) {
+      // Both entries as durable as what is committed, and this one after the database's: where it
+      // is without a database, that was lost, and nothing is made anew over it.
+      files_.sync_directory(directory_);
+      files_.make_directory(segment_directory_);
+    }
     remove_orphans(*database);
     writer_ = std::move(database);
   } catch (...) {

@@ -112,8 +112,7 @@ struct Progress {
 };
 using ProgressFunction = std::function<bool(const Progress&)>;
 
-// Where Collection::load takes records from.
-// Thread safety: one thread at a time; load() calls it from a thread of its own.
+// Where Collection::load takes records from. load() calls it from one thread, not the caller's.
 class Source {
  public:
   virtual ~Source() = default;
@@ -286,8 +285,10 @@ class Store {
   // Looks for damage: SQLite's quick check, each segment's header, size and references; deep: also
   // every checksum, every record against its vector, every neighbour id, every code.
   CheckResult check(bool deep, const ProgressFunction& progress = {}) const;
-  // Rebuilds graphs, codes, indexes; drops nothing stored. Returns what check(deep) finds then.
-  CheckResult repair(const ProgressFunction& progress = {});
+  // Rebuilds graphs, codes, indexes. Records whose vectors are damaged are named and stay; with
+  // `lost`, which gets what is left of them first, they are removed. Returns check(true)'s result.
+  using LostFunction = std::function<void(const Collection&, std::span<const Record>)>;
+  CheckResult repair(const ProgressFunction& progress = {}, const LostFunction& lost = {});
   // Copies a consistent snapshot into the directory `destination`, which must not exist or be
   // empty. Segments are hard-linked where the file system can.
   void backup(const std::string& destination, const ProgressFunction& progress = {}) const;

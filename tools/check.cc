@@ -1,9 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <CLI/CLI.hpp>
-#include <memory>
+#include <fcntl.h>
+#include <unistd.h>
 
-#include "tools/cli.h"
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <span>
+
 #include "server/json_text.h"
+#include "tools/cli.h"
+#include "tools/jsonl.h"
 
 namespace vkb {
 namespace {
@@ -63,12 +71,45 @@ int run_check(bool deep, Context& context) {
   return ok ? kExitDone : kExitFailed;
 }
 
-int run_repair(Context& context) {
+// Adds the records to a file of JSON lines, on disk when this returns: they are about to go.
+void append_lost(const std::string& file, const Collection& collection,
+                 std::span<const Record> records) {
+  std::string lines;
+  for (const Record& record : records) {
+    std::string line = format_record_line(record);
+    line.insert(1,
+                "\"collection\":" + json_string(collection.info(InfoDetail::records).name) + ",");
+    lines += line + "\n";
+  }
+  const int fd = open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  bool is_written = fd >= 0;
+  for (std::size_t done = 0; is_written && done < lines.size();) {
+    const ssize_t wrote = write(fd, lines.data() + done, lines.size() - done);
+    is_written = wrote > 0 || errno == EINTR;
+    done += static_cast<std::size_t>(std::max<ssize_t>(wrote, 0));
+  }
+  is_written = is_written && fsync(fd) == 0;
+  const std::string reason = std::strerror(errno);
+  if (fd >= 0) close(fd);
+  if (!is_written) throw Error(ErrorCode::io_error, file + ": cannot write to it: " + reason);
+}
+
+int run_repair(const std::string& lost_file, Context& context) {
   Store store = context.open_to_write();
   ProgressPrinter progress(context.quiet, "records");
   const CheckResult before = store.check(true, progress.function());
   CheckResult after = before;
-  if (!progress.stopped() && !before.problems.empty()) after = store.repair(progress.function());
+  std::uint64_t lost = 0;
+  Store::LostFunction take;
+  if (!lost_file.empty()) {
+    take = [&](const Collection& collection, std::span<const Record> records) {
+      append_lost(lost_file, collection, records);
+      lost += records.size();
+    };
+  }
+  if (!progress.stopped() && !before.problems.empty()) {
+    after = store.repair(progress.function(), take);
+  }
   progress.clear();
   if (progress.stopped()) {
     return context.stopped("what was rebuilt is kept; repeat the command to go on");
@@ -76,9 +117,9 @@ int run_repair(Context& context) {
   const bool ok = after.problems.empty();
   Output& out = context.out();
   if (context.json) {
-    out.write(std::string("{\"ok\":") + (ok ? "true" : "false") +
-              ",\"found\":" + problems_json(before.problems) +
-              ",\"problems\":" + problems_json(after.problems) + "}\n");
+    out.write(std::string("{\"ok\":") + (ok ? "true" : "false") + ",\"found\":" +
+              problems_json(before.problems) + ",\"problems\":" + problems_json(after.problems) +
+              ",\"lost\":" + std::to_string(lost) + "}\n");
     return ok ? kExitDone : kExitFailed;
   }
   if (before.problems.empty()) {
@@ -88,12 +129,21 @@ int run_repair(Context& context) {
   }
   out.write("found:\n");
   write_problems(out, before.problems);
+  if (lost > 0) {
+    out.write(with_commas(lost) +
+              " records have lost their vectors, and are no longer here: their "
+              "ids, documents and metadata are in " +
+              lost_file + "\n");
+  }
   if (ok) {
     out.write("repaired: nothing is left\n");
   } else {
     out.write("left after the repair:\n");
     write_problems(out, after.problems);
-    context.note("vkb: what is left needs its data back: `vkb restore` a backup, or import again");
+    context.note(
+        "vkb: what is left needs its data back: `vkb restore` a backup, or import again; or give "
+        "up "
+        "records whose vectors are damaged: `vkb repair --lost FILE`");
   }
   return ok ? kExitDone : kExitFailed;
 }
@@ -111,8 +161,16 @@ void register_check(CLI::App& app, Context& context) {
 void register_repair(CLI::App& app, Context& context) {
   CLI::App* verb = app.add_subcommand(
       "repair", "Rebuild damaged graphs, codes and postings from vectors and records");
-  verb->footer("Vectors, documents and metadata are never dropped. Exit 1 when damage is left.");
-  verb->callback([&context] { context.run = [&context] { return run_repair(context); }; });
+  const auto lost = std::make_shared<std::string>();
+  verb->add_option("--lost", *lost,
+                   "Give up records whose vectors are damaged; what is left of them is added to "
+                   "this file, as JSON lines")
+      ->type_name("FILE");
+  verb->footer(
+      "Without --lost, vectors, documents and metadata are never dropped. Exit 1 when damage is "
+      "left.");
+  verb->callback(
+      [lost, &context] { context.run = [lost, &context] { return run_repair(*lost, context); }; });
 }
 
 }  // namespace vkb

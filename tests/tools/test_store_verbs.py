@@ -117,7 +117,7 @@ def test_check_of_a_damaged_database(vkb, store):
 
 
 def test_repair_of_a_sound_store_has_nothing_to_do(vkb, store, ask):
-    assert ask("repair") == {"ok": True, "found": [], "problems": []}
+    assert ask("repair") == {"ok": True, "found": [], "problems": [], "lost": 0}
     assert "nothing to repair" in vkb("repair", "--path", store).stdout
 
 

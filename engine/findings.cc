@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/findings.h"
+
+#include "storage/error.h"
+
+namespace vkb {
+namespace {
+
+// Whether a segment's pages let `read` read.
+template <typename Read>
+bool is_readable(const Read& read) {
+  try {
+    read();
+    return true;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::corruption) throw;
+    return false;
+  }
+}
+
+}  // namespace
+
+std::uint64_t RowIds::of(std::uint32_t slot) {
+  std::uint64_t row_id = 0;
+  was_damaged_ = !is_readable([&] { row_id = segment_.row_id(slot); });
+  if (!was_damaged_) return row_id;
+  if (by_slot_.empty()) {
+    by_slot_.resize(segment_.row_count());
+    const auto ids = segment_.sorted_row_ids();
+    const auto slots = segment_.sorted_slots();
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      if (slots[i] < by_slot_.size()) by_slot_[slots[i]] = ids[i];
+    }
+  }
+  return by_slot_[slot];
+}
+
+DamagedRows find_damaged_rows(const Segment& segment, const Bitmap* dead) {
+  // The pages of sections that are sound as a whole are, whatever page_checksums says.
+  for (const SectionEntry& section : segment.sections()) {
+    is_readable([&] { segment.verify(section); });
+  }
+  DamagedRows damaged;
+  RowIds rows(segment);
+  for (std::uint32_t slot = 0; slot < segment.row_count(); ++slot) {
+    if (dead != nullptr && dead->test(slot)) continue;
+    const auto row_id = static_cast<std::int64_t>(rows.of(slot));
+    const bool has_vector = is_readable([&] { segment.vector(slot); });
+    if (has_vector && !rows.was_damaged()) continue;
+    (has_vector ? damaged.nameless : damaged.lost).push_back(row_id);
+  }
+  return damaged;
+}
+
+}  // namespace vkb

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Rebuilding what can be rebuilt (R9), and parting with what cannot.
+#include <algorithm>
+
+#include "engine/compaction.h"
+#include "engine/findings.h"
+#include "engine/open_store.h"
+#include "engine/record_writer.h"
+#include "storage/document_index.h"
+#include "storage/error.h"
+#include "storage/manifest.h"
+#include "storage/posting_index.h"
+#include "storage/records.h"
+
+namespace vkb {
+namespace {
+
+bool names(const CheckResult& result, const std::string& object, bool repairable) {
+  return std::any_of(result.problems.begin(), result.problems.end(), [&](const Problem& problem) {
+    return problem.object == object && problem.repairable == repairable;
+  });
+}
+
+class Repair {
+ public:
+  Repair(OpenStore& store, const CheckResult& findings, const ProgressFunction& progress)
+      : store_(store), findings_(findings), progress_(progress) {}
+
+  void rebuild_database(const std::vector<CollectionRow>& rows) {
+    store_.write([](Database& db) { db.execute("REINDEX"); });
+    for (const CollectionRow& row : rows) {
+      store_.write([&](Database& db) {
+        rebuild_postings(db, row.collection_id);
+        Statement(db,
+                  "UPDATE collection SET changes=changes+1, record_count="
+                  "(SELECT count(*) FROM record WHERE collection_id=?1) WHERE collection_id=?1")
+            .bind(row.collection_id)
+            .run();
+        remove_stray_tombstones(db, row.collection_id);
+      });
+    }
+    store_.write([](Database& db) { merge_postings(db); });
+    for (const CollectionRow& row : rows) {
+      if (!names(findings_, document_index_name(row), true)) continue;
+      store_.write([&](Database& db) { drop_document_index(db, row.collection_id); });
+      index_documents(store_, *store_.open_collection(row), progress_);
+    }
+  }
+
+  // Writes the damaged segments of a collection anew, from their vectors. Those with damaged
+  // vectors only when there is somebody to take the records: take(records).
+  template <typename Take>
+  void rebuild_segments(OpenCollection& collection, bool gives_up, const Take& take) {
+    const std::scoped_lock reshape(collection.reshape_mutex);
+    const std::shared_ptr<const Snapshot> before = snapshot_of(collection);
+    for (const SegmentView& view : before->segments) {
+      const std::string object = segment_name(view.row);
+      const bool is_lasting = names(findings_, object, false);
+      if (!is_lasting && !names(findings_, object, true)) continue;
+      if (view.segment->has_page_checksums()) {
+        const DamagedRows rows = find_damaged_rows(*view.segment, view.dead.get());
+        if (!rows.lost.empty() && !gives_up) continue;
+        move_out(collection, view, rows, take);
+      } else if (is_lasting) {
+        continue;  // what an older vkb wrote does not tell which of its rows are damaged
+      }
+      const std::shared_ptr<const Snapshot> after = snapshot_of(collection);
+      for (const SegmentView& now : after->segments) {
+        if (now.row.segment_id != view.row.segment_id) continue;
+        Merger merger(store_, collection, row_of(collection), now.live_count());
+        merger.add(now);
+        if (!merger.finish(progress_)) return;
+      }
+    }
+  }
+
+ private:
+  CollectionRow row_of(OpenCollection& collection) {
+    return store_.read([&](Database& db) { return collection.row(db); });
+  }
+  std::shared_ptr<const Snapshot> snapshot_of(OpenCollection& collection) {
+    return store_.read([&](Database& db) { return collection.snapshot(db, collection.row(db)); });
+  }
+
+  // Leaves only sound rows in the segment.
+  template <typename Take>
+  void move_out(OpenCollection& collection, const SegmentView& view, const DamagedRows& rows,
+                const Take& take) {
+    store_.write([&](Database& db) {
+      RecordWriter writer(db, collection);
+      for (const std::int64_t row_id : rows.nameless) {
+        const std::uint32_t slot =
+            view.segment->slot_of(static_cast<std::uint64_t>(row_id)).value();
+        const float* vector = view.segment->vector(slot);
+        Record record{.id = writer.records().read(row_id, {}).id};
+        record.embedding.emplace(vector, vector + view.segment->dim());
+        writer.update(record);
+      }
+      std::vector<Record> lost;
+      for (const std::int64_t row_id : rows.lost) {
+        RecordRow row = writer.records().read(row_id);
+        lost.push_back({.id = std::move(row.id),
+                        .embedding = {},
+                        .document = std::move(row.document),
+                        .metadata = std::move(row.metadata),
+                        .uri = std::move(row.uri),
+                        .origin = std::move(row.origin)});
+      }
+      if (!lost.empty()) take(lost);
+      for (const std::int64_t row_id : rows.lost) writer.remove(row_id);
+      writer.finish();
+    });
+  }
+
+  OpenStore& store_;
+  const CheckResult& findings_;
+  const ProgressFunction& progress_;
+};
+
+}  // namespace
+
+CheckResult Store::repair(const ProgressFunction& progress, const LostFunction& lost) {
+  const OpenStore::WriterHold hold(*open_);
+  const CheckResult before = check(true, progress);
+  if (std::none_of(before.problems.begin(), before.problems.end(), [](const Problem& problem) {
+        return problem.repairable || problem.object.starts_with(kSegmentPrefix);
+      })) {
+    return before;
+  }
+  const std::vector<CollectionRow> rows =
+      open_->read([](Database& db) { return list_all_collections(db); });
+  Repair repair(*open_, before, progress);
+  repair.rebuild_database(rows);
+  for (const CollectionRow& row : rows) {
+    const std::shared_ptr<OpenCollection> collection = open_->open_collection(row);
+    try {
+      repair.rebuild_segments(*collection, lost != nullptr, [&](std::span<const Record> records) {
+        lost(Collection(open_, collection), records);
+      });
+    } catch (const Error& error) {
+      // A segment that cannot be opened. What is left says the check; other collections can still
+      // be repaired.
+      if (error.code() != ErrorCode::corruption && error.code() != ErrorCode::unsupported) throw;
+    }
+  }
+  return check(true, progress);
+}
+
+}  // namespace vkb

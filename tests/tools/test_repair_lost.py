@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`vkb repair --lost`: records whose vectors are damaged are given up, all others stay (R9)."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+
+def test_what_is_left_of_lost_records_goes_into_a_file(vkb, tmp_path):
+    store = tmp_path / "kb"
+    lines = "".join(
+        json.dumps(
+            {
+                "id": f"r{n}",
+                "embedding": [n % 7, n / 100, 1.0, 0.5],
+                "document": f"text {n}",
+                "metadata": {"n": n},
+            }
+        )
+        + "\n"
+        for n in range(5000)
+    )
+    at = ["--path", store]
+    vkb("add", "--jsonl", "-", "--collection", "notes", *at, input=lines)
+    vkb("compact", *at)
+    (segment,) = (store / "segments").iterdir()
+    content = bytearray(segment.read_bytes())
+    vectors = content.index(floats([0, 0.07, 1.0, 0.5]))
+    content[vectors] ^= 1
+    segment.write_bytes(content)
+
+    refused = vkb("query", "--vector", "[0,0.07,1,0.5]", "--exact", *at, check=False)
+    assert refused.returncode == 1
+    assert segment.name in refused.stderr
+    assert "does not match its checksum" in refused.stderr
+    named = json.loads(vkb("check", "--deep", "--json", *at, check=False).stdout)["problems"]
+    assert any("its vector, in segment" in problem["message"] for problem in named)
+
+    kept = vkb("repair", "--json", *at, check=False)
+    assert kept.returncode == 1
+    assert json.loads(kept.stdout)["lost"] == 0
+    assert vkb("count", *at).stdout == "5000\n"
+
+    lost_file = tmp_path / "lost.jsonl"
+    done = json.loads(vkb("repair", "--lost", lost_file, "--json", *at).stdout)
+    assert done["ok"]
+    lost = [json.loads(line) for line in lost_file.read_text().splitlines()]
+    assert done["lost"] == len(lost)
+    assert 1 <= len(lost) <= 64
+    assert any(record["id"] == "r7" for record in lost)
+    for record in lost:
+        n = int(record["id"][1:])
+        assert record["collection"] == "notes"
+        assert record["document"] == f"text {n}"
+        assert record["metadata"] == {"n": n}
+        assert "embedding" not in record
+    assert vkb("count", *at).stdout == f"{5000 - len(lost)}\n"
+    assert json.loads(vkb("check", "--deep", "--json", *at).stdout)["ok"]
+    left = {json.loads(line)["id"] for line in vkb("export", "--jsonl", "-", *at).stdout.splitlines()}
+    assert left == {f"r{n}" for n in range(5000)} - {record["id"] for record in lost}
+
+
+def floats(values: list[float]) -> bytes:
+    return struct.pack(f"<{len(values)}f", *values)
