@@ -11,7 +11,7 @@ JOBS ?= $(shell awk -v cpus=$$(nproc) '/^MemAvailable/ {n = int($$2 / 1572864)} 
 VENV := build/venv
 BINARY = build/$(PRESET)/tools/vkb
 
-.PHONY: build test demo bench package asan tsan format lint install clean configure setup venv help
+.PHONY: build test demo bench torture package asan tsan format lint install clean configure setup venv help
 
 build: configure ## the program (build/release/tools/vkb), the libraries, tests and benchmarks
 	@cmake --build --preset $(PRESET) --parallel $(JOBS)
@@ -25,6 +25,9 @@ demo: configure venv ## a Redis knowledge base becomes a vkb store, and answers
 
 bench: build ## micro-benchmarks
 	@for program in build/$(PRESET)/bench/*_bench; do "$$program" || exit 1; done
+
+torture: build ## kills, power losses, failing calls, damaged pages: ROUNDS kills, or without end
+	@tools/torture.sh build/$(PRESET) $(ROUNDS)
 
 package: build venv ## the Python package, into build/venv
 	@CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) $(VENV)/bin/python -m pip --disable-pip-version-check install \

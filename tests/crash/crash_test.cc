@@ -5,13 +5,9 @@
 // read-only store that this process keeps open through all the kills must agree (R7).
 #include <gtest/gtest.h>
 #include <poll.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
@@ -19,7 +15,7 @@
 
 #include "storage/manifest.h"
 #include "storage/sqlite.h"
-#include "tests/crash/workload.h"
+#include "tests/crash/worker_process.h"
 #include "tests/support/temp_directory.h"
 
 namespace vkb {
@@ -71,55 +67,22 @@ Death make_death(TestRandom& random, const WorkloadSize& size) {
   return death;
 }
 
-// What the worker told before it died.
-struct Told {
-  std::uint64_t begun = 0;
-  std::uint64_t done = 0;
-  int status = 0;
-  bool killed_from_outside = false;
-};
-
 class Crash : public ::testing::Test {
  protected:
   Told run_worker(std::uint64_t seed, std::uint64_t first, const WorkloadSize& size,
                   const Death& death) {
-    const std::string first_text = std::to_string(first);
-    const std::string seed_text = std::to_string(seed);
-    const std::string nth = std::to_string(death.nth);
-    const bool large = size.ids == kLargeWorkload.ids;
-    std::array<const char*, 8> arguments = {
-        VKB_CRASH_WORKER,          directory_.path().c_str(), seed_text.c_str(), first_text.c_str(),
-        large ? "large" : "small", death.point.c_str(),       nth.c_str(),       nullptr};
-    std::array<int, 2> pipe{};
-    if (::pipe(pipe.data()) != 0) throw std::runtime_error("no pipe");
-    posix_spawn_file_actions_t actions;
-    ::posix_spawn_file_actions_init(&actions);
-    ::posix_spawn_file_actions_adddup2(&actions, pipe[1], STDOUT_FILENO);
-    ::posix_spawn_file_actions_addclose(&actions, pipe[0]);
-    ::posix_spawn_file_actions_addclose(&actions, pipe[1]);
-    ::pid_t worker = 0;
-    const int error = ::posix_spawn(&worker, arguments[0], &actions, nullptr,
-                                    const_cast<char* const*>(arguments.data()), ::environ);
-    ::posix_spawn_file_actions_destroy(&actions);
-    ::close(pipe[1]);
-    if (error != 0) throw std::runtime_error("cannot start the worker");
-    Told told;
-    char what = 0;
-    while (::read(pipe[0], &what, 1) == 1) {
-      ++(what == 'b' ? told.begun : told.done);
-      // A death that the workload never meets is replaced by one from outside.
-      const bool due = death.operations > 0 && told.begun >= death.operations;
-      if (due || told.begun > kMostOperations) {
-        ::pollfd none{};
-        const ::timespec wait{0, death.microseconds * 1000L};
-        ::ppoll(&none, 0, &wait, nullptr);
-        ::kill(worker, SIGKILL);
-        told.killed_from_outside = true;
-      }
-    }
-    ::close(pipe[0]);
-    ::waitpid(worker, &told.status, 0);
-    return told;
+    return vkb::run_worker(VKB_CRASH_WORKER, directory_.path(), seed, first, size, death.point,
+                           death.nth, [&](const Told& told) {
+                             const bool due =
+                                 death.operations > 0 && told.begun >= death.operations;
+                             // A death that the workload never meets is replaced by one from
+                             // outside.
+                             if (!due && told.begun <= kMostOperations) return false;
+                             ::pollfd none{};
+                             const ::timespec wait{0, death.microseconds * 1000L};
+                             ::ppoll(&none, 0, &wait, nullptr);
+                             return true;
+                           });
   }
 
   // Makes `expected_` the one of the possible states that the store is in.
@@ -206,6 +169,7 @@ class Crash : public ::testing::Test {
       if (told.begun == 0 && !exists_collection()) continue;
       ASSERT_NO_FATAL_FAILURE(verify(states, random));
     }
+    std::printf("torture: %d kills\n", rounds);
   }
 
   bool exists_collection() {
@@ -218,9 +182,10 @@ class Crash : public ::testing::Test {
     }
   }
 
-  static int rounds(int usual) {
+  // VKB_CRASH_ROUNDS=N: so many with small operations, a quarter of them with large ones.
+  static int rounds(int usual, int share = 1) {
     const char* asked = std::getenv("VKB_CRASH_ROUNDS");
-    return asked == nullptr ? usual : std::atoi(asked);
+    return asked == nullptr ? usual : std::atoi(asked) / share;
   }
 
   static constexpr std::uint64_t kMostOperations = 40;
@@ -233,7 +198,7 @@ class Crash : public ::testing::Test {
 
 TEST_F(Crash, SmallOperations) {
   const int count = rounds(160);
-  torture(1, count, kSmallWorkload);
+  torture(other_seed(1), count, kSmallWorkload);
   if (count < 160) return;
   for (const std::string_view point : kPoints) {
     EXPECT_TRUE(met_.contains(std::string(point))) << "no worker died at " << point;
@@ -241,8 +206,8 @@ TEST_F(Crash, SmallOperations) {
 }
 
 TEST_F(Crash, WithGraphsAndBackgroundSeals) {
-  const int count = rounds(40);
-  torture(2, count, kLargeWorkload);
+  const int count = rounds(40, 4);
+  torture(other_seed(2), count, kLargeWorkload);
   if (count < 40) return;
   for (const std::string_view point : kIndexPoints) {
     EXPECT_TRUE(met_.contains(std::string(point))) << "no worker died at " << point;

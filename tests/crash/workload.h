@@ -27,7 +27,8 @@ inline constexpr WorkloadSize kSmallWorkload{300, 40, 200, 64};
 inline constexpr WorkloadSize kLargeWorkload{6000, 2500, 6000, 1500};  // seals, builds graphs
 
 struct Operation {
-  enum class Kind { add, upsert, update, remove, remove_matches, load, compact };
+  // From `compact` on they change no record.
+  enum class Kind { add, upsert, update, remove, remove_matches, load, compact, backup, repair };
   Kind kind = Kind::upsert;
   std::vector<Record> records;  // ids only for remove
   std::size_t load_batch = 0;
@@ -40,14 +41,15 @@ inline Operation make_operation(std::uint64_t seed, std::uint64_t number,
   using Kind = Operation::Kind;
   constexpr Kind kKinds[] = {Kind::add,    Kind::add,    Kind::upsert,         Kind::upsert,
                              Kind::upsert, Kind::update, Kind::remove,         Kind::remove,
-                             Kind::load,   Kind::load,   Kind::remove_matches, Kind::compact};
+                             Kind::load,   Kind::load,   Kind::remove_matches, Kind::compact,
+                             Kind::backup, Kind::repair};
   Operation operation{.kind = kKinds[random.below(std::size(kKinds))],
                       .records = {},
                       .load_batch = size.load_batch,
                       .group = numbered("g", random.below(30))};
   const bool is_load = operation.kind == Kind::load;
   const std::uint64_t count = 1 + random.below(is_load ? size.load : size.batch);
-  if (operation.kind == Kind::compact || operation.kind == Kind::remove_matches) return operation;
+  if (operation.kind >= Kind::compact || operation.kind == Kind::remove_matches) return operation;
   for (std::uint64_t i = 0; i < count; ++i) {
     Record record =
         test_record(numbered("id", random.below(size.ids)), random_vector(random, kCrashDim));
@@ -100,7 +102,13 @@ inline std::vector<Expected> possible_states(const Operation& operation, const E
   return states;
 }
 
-inline void perform(const Operation& operation, Collection& collection) {
+// Where a store in `directory` is copied to by the operation of that number.
+inline std::string backup_of(const std::string& directory, std::uint64_t number) {
+  return directory + numbered("/backup", number);
+}
+
+inline void perform(const Operation& operation, std::uint64_t number, Store& store,
+                    Collection& collection) {
   using Kind = Operation::Kind;
   switch (operation.kind) {
     case Kind::add:
@@ -125,6 +133,11 @@ inline void perform(const Operation& operation, Collection& collection) {
     }
     case Kind::compact:
       collection.compact();
+      return;
+    case Kind::backup:
+      return store.backup(backup_of(store.directory(), number));
+    case Kind::repair:
+      store.repair();
       return;
   }
 }

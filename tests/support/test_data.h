@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -18,6 +19,12 @@
 namespace vkb {
 
 // SplitMix64 (Steele, Lea & Flood 2014): the same numbers with every standard library.
+// VKB_SEED=N, for `make torture`: other random numbers than the usual ones.
+inline std::uint64_t other_seed(std::uint64_t usual) {
+  const char* asked = std::getenv("VKB_SEED");
+  return asked == nullptr ? usual : usual + 1000 * static_cast<std::uint64_t>(std::atoll(asked));
+}
+
 class TestRandom {
  public:
   explicit TestRandom(std::uint64_t seed) : state_(seed) {}
