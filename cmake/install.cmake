@@ -8,7 +8,7 @@ install(TARGETS vkb_tool RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(TARGETS vkb_serve RUNTIME DESTINATION libexec/vkb)
 install(TARGETS vkb_engine vkb_storage EXPORT vkb-targets
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-install(FILES engine/vkb.h engine/explanation.h
+install(FILES engine/vkb.h engine/backup.h engine/explanation.h
         DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/vkb)
 install(FILES storage/error.h storage/filter.h storage/value.h
         DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/vkb/storage)

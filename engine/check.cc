@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Looking for damage, and copying a store.
+// Looking for damage.
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -338,47 +338,6 @@ CheckResult Store::check(bool deep, const ProgressFunction& progress) const {
   } catch (const StopRequested&) {
     return {};
   }
-}
-
-void Store::backup(const std::string& destination, const ProgressFunction& progress) const {
-  FileSystem& files = open_->files();
-  if (files.exists(destination) && !files.list(destination).empty()) {
-    throw Error(ErrorCode::already_exists,
-                "backup destination " + destination + " exists and is not empty");
-  }
-  files.make_directory(destination + "/segments");
-  // Under another name until all is there, so that half a backup is not taken for a store.
-  const std::string partial = destination + "/vkb.sqlite3.partial";
-  // A segment may be compacted away between the copy of the database and its link: then copy anew.
-  constexpr int kTries = 10;
-  for (int tries = 1;; ++tries) {
-    std::vector<std::string> names;
-    open_->read([&](Database& db) {
-      names = list_segment_files(db);
-      db.copy_to(partial);
-    });
-    std::size_t linked = 0;
-    for (const std::string& name : names) {
-      const std::string source = open_->segment_directory() + "/" + name;
-      const std::string target = destination + "/segments/" + name;
-      if (!files.exists(target)) {
-        if (!files.exists(source)) break;
-        Segment::open(files, source);  // a backup of what is visibly damaged is none
-        files.hard_link_or_copy(source, target);
-      }
-      ++linked;
-      if (progress && !progress({.step = "copy", .done = linked, .total = names.size()})) return;
-    }
-    if (linked == names.size()) break;
-    files.remove(partial);
-    if (tries == kTries) {
-      throw Error(ErrorCode::corruption, "segment " + open_->segment_directory() + "/" +
-                                             names[linked] + " is missing; run `vkb check`");
-    }
-  }
-  files.rename(partial, destination + "/vkb.sqlite3");
-  files.sync_directory(destination + "/segments");
-  files.sync_directory(destination);
 }
 
 }  // namespace vkb

@@ -64,11 +64,11 @@ bool holds_chroma_collections(FileSystem& files, const std::string& path) {
   }
 }
 
+}  // namespace
+
 std::string holder_text() {
   return "pid " + std::to_string(getpid()) + " (" + program_invocation_short_name + ")";
 }
-
-}  // namespace
 
 OpenedDirectory::OpenedDirectory(const std::string& directory) : path_(canonical_path(directory)) {
   const std::scoped_lock lock(opened_mutex);
@@ -86,6 +86,12 @@ OpenedDirectory::~OpenedDirectory() {
   const std::scoped_lock lock(opened_mutex);
   const auto entry = opened.find(path_);
   if (--entry->second.count == 0) opened.erase(entry);
+}
+
+bool is_open_in_process(const std::string& directory) {
+  const std::string path = canonical_path(directory);
+  const std::scoped_lock lock(opened_mutex);
+  return opened.contains(path);
 }
 
 OpenStore::OpenStore(std::string directory, const OpenOptions& options)

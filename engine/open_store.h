@@ -29,6 +29,9 @@ namespace vkb {
 // Throws invalid_argument for a beam width that no collection takes.
 void check_ef_search(std::uint32_t ef_search);
 
+// What this process writes into a lock it holds: "pid 123 (vkb)".
+std::string holder_text();
+
 // A collection that this process uses. Shared by all its handles.
 // Thread safety: all members.
 struct OpenCollection {
@@ -69,6 +72,9 @@ class OpenedDirectory {
  private:
   const std::string path_;
 };
+
+// Whether this process has the store open.
+bool is_open_in_process(const std::string& directory);
 
 // Thread safety: all methods.
 class OpenStore {

@@ -34,11 +34,10 @@
 
 namespace vkb {
 
-class FileSystem;  // storage/file.h: replaced by tests only
-class OpenStore;   // engine/open_store.h
-struct OpenCollection;
+class FileSystem;    // storage/file.h: replaced by tests only
 struct Explanation;  // engine/explanation.h
-
+class OpenStore;
+struct OpenCollection;
 inline constexpr std::string_view kDefaultTenant = "default_tenant";
 inline constexpr std::string_view kDefaultDatabase = "default_database";
 
@@ -178,6 +177,12 @@ struct CheckResult {
   std::uint64_t bytes = 0;  // read and compared with their checksums
 };
 
+struct BackupResult {  // of what engine/backup.h restores
+  bool stopped = false;         // the progress function asked to stop; nothing has changed
+  std::uint64_t bytes = 0;      // of all files of the backup
+  std::uint64_t new_bytes = 0;  // of those that were not there: the database, and new segments
+};
+
 class Collection {
  public:
   CollectionInfo info(InfoDetail detail = InfoDetail::residency) const;  // throws not_found
@@ -196,12 +201,10 @@ class Collection {
   // Removes what `filter` matches, in get order, at most `limit`, and only among `ids` when given.
   std::uint64_t remove(const Filter& filter, std::optional<std::uint64_t> limit = {},
                        std::optional<std::span<const std::string>> ids = {});
-
   std::vector<Record> get(const GetOptions& options = {}) const;  // in insertion order
   std::uint64_t count() const;                                    // O(1): touches no segment
   // Calls `visit` for each record in insertion order, in bounded memory, until it returns false.
   void for_each(const Include& include, const std::function<bool(Record&&)>& visit) const;
-
   // The k records nearest to `query` (dim floats, finite, need not be unit length), nearest first;
   // fewer when fewer match. Distances are exact, whichever way the candidates were found. Throws
   // invalid_argument for a wrong dimension. A collection without embeddings answers with none.
@@ -209,7 +212,6 @@ class Collection {
   // The same for several vectors, on one state of the store.
   std::vector<std::vector<Hit>> query_batch(std::span<const std::vector<float>> queries,
                                             const QueryOptions& options = {}) const;
-
   // Stores all records of `source`, batch by batch, each batch durable and visible when the next is
   // asked for; a record whose id exists is replaced as a whole. Graphs are built meanwhile, and at
   // the end one segment with a graph holds the collection. After a crash the complete batches are
@@ -220,7 +222,6 @@ class Collection {
   // and gives disk back. Returns false when stopped. Safe beside readers and writers.
   bool compact(const ProgressFunction& progress = {});
   void wait_for_maintenance();  // until the background thread has nothing left to do
-
   // Renames, or replaces, where given. Throws already_exists, invalid_argument.
   struct Changes {
     std::optional<std::string> name{};
@@ -252,7 +253,6 @@ class Store {
   // Throws not_found (no store, and `create` is false), unsupported (a newer vkb wrote it).
   static Store open(const std::string& directory, const OpenOptions& options = {});
   const std::string& directory() const noexcept;
-
   void create_tenant(const std::string& name);
   bool has_tenant(const std::string& name) const;
   // The tenant need not exist, as in Chroma.
@@ -260,7 +260,6 @@ class Store {
   void delete_database(const std::string& name, std::string_view tenant = kDefaultTenant);
   std::vector<std::string> databases(std::string_view tenant = kDefaultTenant) const;
   std::string database_uuid(const std::string& name, std::string_view tenant) const;
-
   // Names: 3-512 of [a-zA-Z0-9._-], starting and ending with a letter or digit, no "..", no IP
   // address. Throws already_exists, invalid_argument; not_found when there is no such database.
   Collection create_collection(const std::string& name, const CollectionOptions& options = {},
@@ -280,7 +279,6 @@ class Store {
   void delete_collection(const std::string& name, std::string_view database = kDefaultDatabase,
                          std::string_view tenant = kDefaultTenant);
   void reset();  // deletes everything; the default tenant and database are there again
-
   StoreInfo info() const;
   // Looks for damage: SQLite's quick check, each segment's header, size and references; deep: also
   // every checksum, every record against its vector, every neighbour id, every code.
@@ -289,9 +287,9 @@ class Store {
   // `lost`, which gets what is left of them first, they are removed. Returns check(true)'s result.
   using LostFunction = std::function<void(const Collection&, std::span<const Record>)>;
   CheckResult repair(const ProgressFunction& progress = {}, const LostFunction& lost = {});
-  // Copies a consistent snapshot into the directory `destination`, which must not exist or be
-  // empty. Segments are hard-linked where the file system can.
-  void backup(const std::string& destination, const ProgressFunction& progress = {}) const;
+  // Copies a snapshot, with a manifest of hashes, into a directory that is new or has a backup of
+  // this store, whole until it is replaced (else throws already_exists), hard-linking segments.
+  BackupResult backup(const std::string& destination, const ProgressFunction& progress = {}) const;
 
  private:
   explicit Store(std::shared_ptr<OpenStore> open);

@@ -497,6 +497,18 @@ class PosixFileSystem final : public FileSystem {
     throw_system(errno, "cannot rename " + from + " to " + to);
   }
 
+  void exchange(const std::string& one, const std::string& other) override {
+    if (::renameat2(AT_FDCWD, one.c_str(), AT_FDCWD, other.c_str(), RENAME_EXCHANGE) == 0) return;
+    if (errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP || errno == EXDEV ||
+        errno == EBUSY) {
+      throw Error(ErrorCode::unsupported, "cannot exchange " + one + " and " + other +
+                                              ": this file system has no such operation, or one "
+                                              "is a mount point; move the old one away, or use a "
+                                              "directory below it");
+    }
+    throw_system(errno, "cannot exchange " + one + " and " + other);
+  }
+
   void sync_directory(const std::string& path) override { sync_directory_at(path); }
 
   void hard_link_or_copy(const std::string& from, const std::string& to) override {

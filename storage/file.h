@@ -77,6 +77,9 @@ class FileSystem {
   virtual std::uint64_t file_size(const std::string& path) = 0;             // 0 when missing
   virtual void remove(const std::string& path) = 0;                         // fine if missing
   virtual void rename(const std::string& from, const std::string& to) = 0;
+  // Gives two files or directories each other's name, at once. Throws unsupported where the file
+  // system cannot.
+  virtual void exchange(const std::string& one, const std::string& other) = 0;
   virtual void sync_directory(const std::string& path) = 0;
   virtual void hard_link_or_copy(const std::string& from, const std::string& to) = 0;
   // Named points between durable steps ("segment_published", "seal_committed"). Does nothing here;

@@ -14,7 +14,7 @@ from support.services import ROOT
 
 FOLDERS = ("storage", "engine", "importers", "server", "python", "tools", "bench", "tests")
 PUBLIC = (
-    *("engine/vkb.h", "engine/explanation.h"),
+    *("engine/vkb.h", "engine/backup.h", "engine/explanation.h"),
     *("storage/error.h", "storage/filter.h", "storage/value.h"),
 )
 
@@ -46,7 +46,10 @@ THIRD_PARTY = {
     "re2/*": ("storage/regex_function.cc", "storage/filter.cc"),
     "roaring/*": ("storage/row_set.cc",),
     "zstd.h": ("storage/compression.cc",),
-    "xxhash.h": ("storage/segment_format.cc", "storage/posting_*.cc", "importers/bytes.cc"),
+    "xxhash.h": (
+        *("storage/segment_format.cc", "storage/file_hash.cc", "storage/posting_*.cc"),
+        "importers/bytes.cc",
+    ),
     "nlohmann/*": (
         *("storage/*.cc", "importers/*.cc", "server/*.cc", "tools/*.cc", "bench/*"),
         "importers/redis_node.h",

@@ -1,133 +1,57 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
-#include <cerrno>
-#include <cstring>
-#include <filesystem>
 #include <memory>
 
-#include "tools/cli.h"
+#include "engine/backup.h"
 #include "server/json_text.h"
+#include "tools/cli.h"
 
 namespace vkb {
 namespace {
 
-namespace fs = std::filesystem;
-
-// Throws already_exists unless `directory` is absent or an empty directory.
-void require_absent_or_empty(const fs::path& directory, const std::string& advice) {
-  std::error_code error;
-  const fs::file_status status = fs::status(directory, error);
-  if (status.type() == fs::file_type::not_found) return;
-  if (fs::is_directory(status) && fs::is_empty(directory, error) && !error) return;
-  throw Error(ErrorCode::already_exists,
-              directory.string() + ": this must not exist, or be an empty directory; " + advice);
-}
-
-void sync_directory(const fs::path& directory) {
-  const int fd = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const bool synced = fd >= 0 && fsync(fd) == 0;
-  const int error = errno;
-  if (fd >= 0) close(fd);
-  if (!synced) {
-    throw Error(ErrorCode::io_error,
-                directory.string() + ": cannot sync this directory: " + std::strerror(error));
-  }
-}
-
-std::string copied_json(const char* key, const std::string& directory, const StoreInfo& info,
-                        double seconds) {
-  return std::string("{\"") + key + "\":" + json_string(directory) +
-         ",\"bytes\":" + std::to_string(info.database_bytes + info.segment_bytes) +
-         ",\"seconds\":" + json_fixed(seconds) + "}\n";
-}
-
-void remove_tree(const fs::path& directory) {
-  std::error_code ignored;
-  fs::remove_all(directory, ignored);
-}
-
 int run_backup(const std::string& destination, Context& context) {
   const Store store = context.open_to_read();
-  require_absent_or_empty(destination, "name another DEST");
   const auto begin = std::chrono::steady_clock::now();
   ProgressPrinter progress(context.quiet, "files");
-  try {
-    store.backup(destination, progress.function());
-  } catch (const Error&) {
-    remove_tree(destination);  // it was empty before: all of it is ours
-    if (!progress.stopped()) throw;
-  }
+  const BackupResult result = store.backup(destination, progress.function());
   progress.clear();
-  if (progress.stopped()) {
-    remove_tree(destination);
-    return context.stopped("the incomplete backup was removed; repeat the command");
+  if (result.stopped) {
+    return context.stopped("what was in " + destination + " is as it was; repeat the command");
   }
   const double seconds = milliseconds(begin, std::chrono::steady_clock::now()) / 1000;
-  const StoreInfo info = Store::open(destination, {.read_only = true, .create = false}).info();
-  context.out().write(context.json
-                          ? copied_json("backup", destination, info, seconds)
-                          : "backed up " + store.directory() + " to " + destination + " (" +
-                                human_bytes(info.database_bytes + info.segment_bytes) + ")\n");
+  context.out().write(context.json ? "{\"backup\":" + json_string(destination) +
+                                         ",\"bytes\":" + std::to_string(result.bytes) +
+                                         ",\"new_bytes\":" + std::to_string(result.new_bytes) +
+                                         ",\"seconds\":" + json_fixed(seconds) + "}\n"
+                                   : "backed up " + store.directory() + " to " + destination +
+                                         " (" + human_bytes(result.bytes) + ", " +
+                                         human_bytes(result.new_bytes) + " of it new)\n");
   return kExitDone;
 }
 
-// Removes the half-made copy unless it was kept.
-struct TemporaryDirectory {
-  fs::path path;
-  ~TemporaryDirectory() { remove_tree(path); }
-};
-
-// Copies the backup beside its place and checks every byte of it there. Returns false if stopped.
-bool copy_and_check(const std::string& source, const fs::path& copy, ProgressPrinter& progress) {
-  try {
-    Store::open(source, {.read_only = true, .create = false})
-        .backup(copy.string(), progress.function());
-    if (progress.stopped()) return false;
-    const CheckResult result = Store::open(copy.string(), {.read_only = true, .create = false})
-                                   .check(true, progress.function());
-    if (progress.stopped()) return false;
-    if (result.problems.empty()) return true;
-    const Problem& first = result.problems.front();
-    throw Error(ErrorCode::corruption,
-                source + ": the backup is damaged, nothing was restored: " + first.object + ": " +
-                    first.message + "; `vkb check --deep --path " + source + "` lists all");
-  } catch (const Error&) {
-    if (!progress.stopped()) throw;
-    return false;
-  }
-}
-
-int run_restore(const std::string& source, Context& context) {
-  const fs::path target = fs::absolute(context.path()).lexically_normal();
-  // "dir/" has no file name; its parent is not the directory it is in.
-  const fs::path place = target.has_filename() ? target : target.parent_path();
-  require_absent_or_empty(place, "move it away, or restore into another --path");
-  if (!fs::is_directory(source)) {
-    throw Error(ErrorCode::not_found, source + ": there is no backup directory here");
-  }
+int run_restore(const std::string& source, bool replace, Context& context) {
+  const std::string path = context.path();
   const auto begin = std::chrono::steady_clock::now();
-  fs::create_directories(place.parent_path());
-  const TemporaryDirectory copy{place.string() + ".restoring-" + std::to_string(getpid())};
-  ProgressPrinter progress(context.quiet);
-  const bool complete = copy_and_check(source, copy.path, progress);
-  progress.clear();
-  if (!complete) return context.stopped("nothing was restored; repeat the command");
-  std::error_code error;
-  fs::rename(copy.path, place, error);
-  if (error) {
-    throw Error(ErrorCode::io_error,
-                place.string() + ": cannot put the restored store here: " + error.message());
+  ProgressPrinter progress(context.quiet, "files");
+  RestoreResult result;
+  try {
+    result = restore(source, path, {.replace = replace, .lock_timeout = context.lock_timeout()},
+                     progress.function());
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::already_exists || replace) throw;
+    throw Error(error.code(), std::string(error.what()) + " (--yes replaces a store)");
   }
-  sync_directory(place.parent_path());
+  progress.clear();
+  if (result.stopped) return context.stopped("nothing was restored; repeat the command");
   const double seconds = milliseconds(begin, std::chrono::steady_clock::now()) / 1000;
-  const StoreInfo info = Store::open(place.string(), {.read_only = true, .create = false}).info();
-  context.out().write(context.json ? copied_json("restored", place.string(), info, seconds)
-                                   : "restored " + source + " to " + place.string() + " (" +
-                                         human_bytes(info.database_bytes + info.segment_bytes) +
-                                         "), every byte checked\n");
+  context.out().write(context.json
+                          ? "{\"restored\":" + json_string(path) +
+                                ",\"created\":" + json_string(result.created) +
+                                ",\"replaced\":" + (result.replaced ? "true" : "false") +
+                                ",\"bytes\":" + std::to_string(result.bytes) +
+                                ",\"seconds\":" + json_fixed(seconds) + "}\n"
+                          : "restored " + source + " of " + result.created + " to " + path + " (" +
+                                human_bytes(result.bytes) + "), every byte checked\n");
   return kExitDone;
 }
 
@@ -136,8 +60,11 @@ int run_restore(const std::string& source, Context& context) {
 void register_backup(CLI::App& app, Context& context) {
   const auto destination = std::make_shared<std::string>();
   CLI::App* verb = app.add_subcommand("backup", "Copy the store, consistently, while it is in use");
-  verb->add_option("DEST", *destination, "Directory to make; absent or empty")->required();
+  verb->add_option("DEST", *destination, "Directory to make, or one with a backup of this store")
+      ->required();
   verb->footer(
+      "A backup that is there is brought up to date: only new segments are copied, and the "
+      "database.\n"
       "On the same file system the immutable segments are hard links: quick and small, but not a\n"
       "second copy of the bytes. Back up to another disk for that.");
   verb->callback([destination, &context] {
@@ -147,12 +74,17 @@ void register_backup(CLI::App& app, Context& context) {
 
 void register_restore(CLI::App& app, Context& context) {
   const auto source = std::make_shared<std::string>();
+  const auto replace = std::make_shared<bool>(false);
   CLI::App* verb =
       app.add_subcommand("restore", "Make the store at --path from a backup, after checking it");
   verb->add_option("SRC", *source, "Directory that `vkb backup` made")->required();
-  verb->footer("--path must not exist, or be empty. Nothing appears there unless all is sound.");
-  verb->callback([source, &context] {
-    context.run = [source, &context] { return run_restore(*source, context); };
+  verb->add_flag("--yes", *replace, "Replace the store at --path, with the records it has");
+  verb->footer(
+      "--path must not exist, be empty, or hold a store that nobody has open. Nothing changes "
+      "there\n"
+      "unless every byte of the backup is as its manifest says.");
+  verb->callback([source, replace, &context] {
+    context.run = [source, replace, &context] { return run_restore(*source, *replace, context); };
   });
 }
 

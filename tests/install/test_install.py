@@ -57,6 +57,7 @@ def test_only_public_headers_are_installed(prefix):
         for path in (prefix / "include").rglob("*.h")
     )
     assert headers == [
+        "vkb/backup.h",
         "vkb/explanation.h",
         "vkb/storage/error.h",
         "vkb/storage/filter.h",

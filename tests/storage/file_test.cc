@@ -406,6 +406,24 @@ TEST(FileSystem, RemovesAndRenames) {
                    "cannot sync directory");
 }
 
+TEST(FileSystem, ExchangesFilesAndDirectories) {
+  const TempDirectory directory;
+  files().make_directory(directory.file("one"));
+  files().make_directory(directory.file("other"));
+  write_whole_file(directory.file("one/a"), "1");
+  files().exchange(directory.file("one"), directory.file("other"));
+  EXPECT_TRUE(files().list(directory.file("one")).empty());
+  EXPECT_EQ(read_whole_file(directory.file("other/a")), "1");
+  write_whole_file(directory.file("file"), "2");
+  files().exchange(directory.file("file"), directory.file("other"));
+  EXPECT_EQ(read_whole_file(directory.file("other")), "2");
+  EXPECT_EQ(read_whole_file(directory.file("file/a")), "1");
+  VKB_EXPECT_ERROR(files().exchange(directory.file("one"), directory.file("none")),
+                   ErrorCode::io_error, "cannot exchange");
+  VKB_EXPECT_ERROR(files().exchange("/proc", directory.file("one")), ErrorCode::unsupported,
+                   "move the old one away");
+}
+
 TEST(FileSystem, LinksWhereItCan) {
   const TempDirectory directory;
   write_whole_file(directory.file("a"), "123");

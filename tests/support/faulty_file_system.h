@@ -134,6 +134,10 @@ class FaultyFileSystem : public FileSystem {
     called(FileCall::rename, from);
     inner_.rename(from, to);
   }
+  void exchange(const std::string& one, const std::string& other) override {
+    called(FileCall::rename, one);
+    inner_.exchange(one, other);
+  }
   void sync_directory(const std::string& path) override {
     called(FileCall::sync_directory, path);
     inner_.sync_directory(path);

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
+import sqlite3
 
 import pytest
+import xxhash
 
 from support.cli import is_one_error_line, lines, record, write_npy
 
@@ -164,35 +167,124 @@ def test_backup_and_restore(vkb, store, tmp_path):
     assert vkb("count", "--path", empty).stdout == f"{COUNT}\n"
 
 
-def test_backup_and_restore_refuse_what_is_there(vkb, store, tmp_path):
+def files_of(directory):
+    return {path.relative_to(directory).as_posix(): path.read_bytes()
+            for path in directory.rglob("*") if path.is_file()}  # fmt: skip
+
+
+def test_a_backup_has_a_manifest_of_hashes(vkb, store, tmp_path):
     backup = tmp_path / "backup"
     vkb("backup", backup, "--path", store)
-    for arguments in (["backup", backup], ["restore", backup]):
-        done = vkb(*arguments, "--path", store, check=False)
+    manifest = json.loads((backup / "backup.json").read_text())
+    assert manifest["format"] == "vkb backup" and manifest["version"] == 1
+    assert manifest["store"] == str(store)
+    assert (manifest["schema_version"], manifest["segment_format"]) == (3, 2)
+    (collection,) = manifest["collections"]
+    assert (collection["name"], collection["records"]) == ("notes", COUNT)
+    there = files_of(backup)
+    assert {each["file"] for each in manifest["files"]} == set(there) - {"backup.json", "backup.lock"}
+    for each in manifest["files"]:
+        content = there[each["file"]]
+        assert each["bytes"] == len(content)
+        assert each["xxh3_128"] == xxhash.xxh3_128_hexdigest(content[: each["hashed_bytes"]])
+        if each["file"] == "vkb.sqlite3":
+            assert each["hashed_bytes"] == len(content)
+
+
+def test_a_backup_is_brought_up_to_date(vkb, store, tmp_path):
+    backup = tmp_path / "backup"
+    first = json.loads(vkb("backup", backup, "--path", store, "--json").stdout)
+    assert first["new_bytes"] == first["bytes"]
+    (segment,) = (backup / "segments").iterdir()
+    vkb("add", "--jsonl", "-", "--path", store, input=lines([record(COUNT)]))
+    second = json.loads(vkb("backup", backup, "--path", store, "--json").stdout)
+    assert second["new_bytes"] == second["bytes"] - segment.stat().st_size
+    vkb("restore", backup, "--path", tmp_path / "restored")
+    assert vkb("count", "--path", tmp_path / "restored").stdout == f"{COUNT + 1}\n"
+    vkb("compact", "--path", store)
+    assert "of it new" in vkb("backup", backup, "--path", store).stdout
+    assert not segment.exists() and len(list((backup / "segments").iterdir())) == 1
+    vkb("restore", backup, "--path", tmp_path / "restored", "--yes")
+    assert vkb("count", "--path", tmp_path / "restored").stdout == f"{COUNT + 1}\n"
+    assert json.loads(vkb("check", "--deep", "--json", "--path", tmp_path / "restored").stdout)["ok"]
+
+
+def test_backup_refuses_what_is_there(vkb, store, tmp_path):
+    backup = tmp_path / "backup"
+    vkb("backup", backup, "--path", store)
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "letter.txt").write_text("mine")
+    other = tmp_path / "other"
+    vkb("add", "--jsonl", "-", "--path", other, "--collection", "notes", input=lines([record(1)]))
+    for source, destination in ((store, store), (store, full), (other, backup)):
+        before = files_of(destination)
+        done = vkb("backup", destination, "--path", source, check=False)
         assert done.returncode == 1
         assert is_one_error_line(done.stderr)
-        assert "empty" in done.stderr
-    assert vkb("count", "--path", store).stdout == f"{COUNT}\n"
-    done = vkb("restore", tmp_path / "none", "--path", tmp_path / "x", check=False)
+        assert str(destination) in done.stderr
+        assert files_of(destination) == before
+
+
+def test_restore_replaces_a_store_only_with_yes(vkb, store, tmp_path):
+    backup = tmp_path / "backup"
+    vkb("backup", backup, "--path", store)
+    vkb("delete", "--id", "n1", "--path", store)
+    done = vkb("restore", backup, "--path", store, check=False)
     assert done.returncode == 1
+    assert is_one_error_line(done.stderr)
+    assert f"{COUNT - 1} records" in done.stderr and "--yes" in done.stderr
+    assert vkb("count", "--path", store).stdout == f"{COUNT - 1}\n"
+    done = json.loads(vkb("restore", backup, "--path", store, "--yes", "--json").stdout)
+    assert done["replaced"] and done["created"].endswith("Z")
+    assert vkb("count", "--path", store).stdout == f"{COUNT}\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["backup", store.name]
+    done = vkb("restore", tmp_path / "none", "--path", tmp_path / "x", check=False)
+    assert done.returncode == 1 and "no complete backup" in done.stderr
     assert not (tmp_path / "x").exists()
+
+
+def test_restore_waits_for_nobody_who_reads_or_writes(vkb, store, tmp_path):
+    backup = tmp_path / "backup"
+    vkb("backup", backup, "--path", store)
+    command = ["restore", backup, "--path", store, "--yes", "--lock-timeout", 0]
+    with sqlite3.connect(store / "vkb.sqlite3") as reader:  # an idle connection, as servers have
+        assert reader.execute("SELECT count(*) FROM record").fetchone() == (COUNT,)
+        done = vkb(*command, check=False)
+        assert done.returncode == 4 and "open in another program" in done.stderr
+    reader.close()
+    with open(store / "writer.lock", "r+") as writer:
+        writer.write("pid 1 (somebody)")
+        writer.flush()
+        fcntl.lockf(writer, fcntl.LOCK_EX)
+        done = vkb(*command, check=False)
+        assert done.returncode == 4 and "pid 1 (somebody)" in done.stderr
+    vkb(*command)
 
 
 def test_a_damaged_backup_is_not_restored(vkb, store, tmp_path):
     backup = tmp_path / "backup"
     vkb("backup", backup, "--path", store)
     (segment,) = (backup / "segments").iterdir()
-    content = bytearray(segment.read_bytes())
-    segment.unlink()  # a hard link: the store's own file must stay as it is
-    content[-1] ^= 0xFF  # in the last section, or its padding
-    content[4096] ^= 0xFF  # in the first section
-    segment.write_bytes(content)
-    target = tmp_path / "target"
-    done = vkb("restore", backup, "--path", target, check=False)
-    assert done.returncode == 1
-    assert is_one_error_line(done.stderr)
-    assert "nothing was restored" in done.stderr
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("target")) == []
+    for path in (segment, backup / "vkb.sqlite3"):
+        content = path.read_bytes()
+        path.unlink()  # a hard link: the store's own file must stay as it is
+        path.write_bytes(content)
+        flip_byte(path, 4096)  # in the first section
+        before = files_of(store)
+        for target, flags in ((tmp_path / "target", []), (store, ["--yes"])):
+            done = vkb("restore", backup, "--path", target, *flags, check=False)
+            assert done.returncode == 1
+            assert is_one_error_line(done.stderr)
+            assert path.name in done.stderr and "nothing was restored" in done.stderr
+            assert "expected" in done.stderr and "found" in done.stderr
+        assert not (tmp_path / "target").exists()
+        assert {k: v for k, v in files_of(store).items() if "-" not in k} == {
+            k: v for k, v in before.items() if "-" not in k
+        }
+        path.write_bytes(content)
+    vkb("restore", backup, "--path", tmp_path / "target")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["backup", store.name, "target"]
 
 
 # bench
