@@ -16,6 +16,12 @@
 namespace vkb {
 namespace {
 
+struct CheckFlags {
+  bool deep = false;
+  std::vector<std::string> erased_ids;
+  std::vector<std::string> erased_files;
+};
+
 std::string problems_json(const std::vector<Problem>& problems) {
   std::string json = "[";
   for (const Problem& problem : problems) {
@@ -151,11 +157,31 @@ int run_repair(const std::string& lost_file, Context& context) {
 }  // namespace
 
 void register_check(CLI::App& app, Context& context) {
-  const auto deep = std::make_shared<bool>(false);
+  const auto flags = std::make_shared<CheckFlags>();
   CLI::App* verb = app.add_subcommand("check", "Look for damage in the store; exit 1 if there is");
-  verb->add_flag("--deep", *deep, "Read everything: checksums, vectors, graphs, codes");
-  verb->callback(
-      [deep, &context] { context.run = [deep, &context] { return run_check(*deep, context); }; });
+  CLI::Option* deep =
+      verb->add_flag("--deep", flags->deep, "Read everything: checksums, vectors, graphs, codes");
+  verb->add_option("--erased", flags->erased_ids,
+                   "Instead look for these bytes, a record's id, in all files of the store")
+      ->allow_extra_args(false)
+      ->excludes(deep)
+      ->type_name("ID");
+  verb->add_option("--erased-text", flags->erased_files,
+                   "The same for what this file holds: a text, or a vector's floats")
+      ->allow_extra_args(false)
+      ->excludes(deep)
+      ->type_name("FILE");
+  verb->footer(
+      "--erased and --erased-text may be repeated. Exit 1 says that something was found, and "
+      "where:\n"
+      "of a long text parts are enough, and an id may be a part of something else.");
+  verb->callback([flags, &context] {
+    context.run = [flags, &context] {
+      return flags->erased_ids.empty() && flags->erased_files.empty()
+                 ? run_check(flags->deep, context)
+                 : check_erased(flags->erased_ids, flags->erased_files, context);
+    };
+  });
 }
 
 void register_repair(CLI::App& app, Context& context) {

@@ -106,6 +106,11 @@ void add_embedding_flags(CLI::App& verb, EmbeddingFlags& flags);
 // Prints what is included of a record for people, indented, one line each.
 void write_record_text(Output& out, const Record& record, const Include& include);
 
+// `vkb check --erased`: looks for the ids, and for what is in the text files, in all files of the
+// store. Returns the exit code, kExitFailed when it found something. In erased.cc.
+int check_erased(const std::vector<std::string>& ids, const std::vector<std::string>& text_files,
+                 Context& context);
+
 // The verbs, each in the file of its name unless noted.
 void register_import_redis(CLI::App& app, Context& context);
 void register_cleanup_redis(CLI::App& app, Context& context);

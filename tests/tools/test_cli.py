@@ -70,6 +70,7 @@ def test_one_cxx_runtime_is_loaded(vkb_binary):
         ["export"],
         ["backup"],
         ["restore"],
+        ["check", "--erased"],
         ["bench"],
         ["bench", "query"],
         ["completion", "fish"],

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import sqlite3
+import struct
 
 import pytest
 import xxhash
@@ -285,6 +286,48 @@ def test_a_damaged_backup_is_not_restored(vkb, store, tmp_path):
         path.write_bytes(content)
     vkb("restore", backup, "--path", tmp_path / "target")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["backup", store.name, "target"]
+
+
+# check --erased
+
+
+def test_check_erased_says_where(vkb, store, tmp_path):
+    (segment,) = (store / "segments").iterdir()
+    vector = tmp_path / "vector"
+    vector.write_bytes(struct.pack("<8f", *record(7)["embedding"]))
+    done = vkb("check", "--erased", "no such id", "--erased", "file:///7.txt", "--erased-text",
+               vector, "--path", store, "--json", check=False)  # fmt: skip
+    assert done.returncode == 1
+    report = json.loads(done.stdout)
+    assert not report["erased"] and report["count"] == len(report["found"]) > 1
+    there = files_of(store)
+    assert report["files"] == len(there) and report["bytes"] == sum(map(len, there.values()))
+    assert {each["what"] for each in report["found"]} == {"id 'file:///7.txt'", f"text of {vector}"}
+    wanted = {"id 'file:///7.txt'": b"file:///7.txt", f"text of {vector}": vector.read_bytes()}
+    for each in report["found"]:
+        secret = wanted[each["what"]]
+        assert there[each["file"]][each["offset"] :].startswith(secret)
+    assert f"segments/{segment.name}" in {each["file"] for each in report["found"]}
+
+    report = json.loads(vkb("check", "--erased", "no such id", "--path", store, "--json").stdout)
+    assert report["erased"] and report["found"] == []
+    assert "short" in vkb("check", "--erased", "n1", "--path", store, check=False).stderr
+
+
+def test_check_erased_refuses_what_proves_nothing(vkb, store, tmp_path):
+    empty = tmp_path / "empty"
+    empty.write_text("\n")
+    for flags, code in (
+        (["--erased", ""], 2),
+        (["--erased-text", empty], 2),
+        (["--erased", "x", "--deep"], 2),
+        (["--erased-text", tmp_path / "none"], 1),
+    ):
+        done = vkb("check", *flags, "--path", store, check=False)
+        assert done.returncode == code, done
+        assert is_one_error_line(done.stderr)
+    done = vkb("check", "--erased", "x", "--path", tmp_path / "no-store", check=False)
+    assert done.returncode == 1 and "no store" in done.stderr
 
 
 # bench
