@@ -221,6 +221,9 @@ class Collection {
   // Seals the log and merges all segments into one with a graph, leaving removed records behind,
   // and gives disk back. Returns false when stopped. Safe beside readers and writers.
   bool compact(const ProgressFunction& progress = {});
+  // Erases what was removed or replaced: compacts, and writes the whole database anew. Until it
+  // returns true all may be there; false: stopped. Throws busy when a reader keeps SQLite's log.
+  bool purge(const ProgressFunction& progress = {});
   void wait_for_maintenance();  // until the background thread has nothing left to do
   // Renames, or replaces, where given. Throws already_exists, invalid_argument.
   struct Changes {

@@ -193,6 +193,22 @@ std::vector<std::pair<std::string, ValueKind>> metadata_keys(Database& db,
   return out;
 }
 
+void remove_unused_keys(Database& db, std::int64_t collection_id) {
+  std::vector<std::int64_t> keys;
+  {
+    std::string unused = "SELECT key_id FROM metadata_key m WHERE collection_id=?";
+    for (const char* table : {"posting_block", "posting", "posting_removed", "posting_pending"}) {
+      unused +=
+          std::string(" AND NOT EXISTS(SELECT 1 FROM ") + table + " p WHERE p.key_id=m.key_id)";
+    }
+    Statement found(db, unused);
+    found.bind(collection_id);
+    while (found.step()) keys.push_back(found.integer(0));
+  }
+  Statement remove(db, "DELETE FROM metadata_key WHERE key_id=?");
+  for (const std::int64_t key : keys) remove.bind(key).run();
+}
+
 void rebuild_postings(Database& db, std::int64_t collection_id) {
   drop_postings(db, collection_id);
   Records records(db, collection_id);

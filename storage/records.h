@@ -90,6 +90,8 @@ class Records {
 // The metadata keys of a collection, each with a kind its values have or had.
 std::vector<std::pair<std::string, ValueKind>> metadata_keys(Database& db,
                                                              std::int64_t collection_id);
+// Forgets keys that no entry of the metadata index has. In a write transaction.
+void remove_unused_keys(Database& db, std::int64_t collection_id);
 // Rebuilds the collection's metadata index from its records (R9). In a write transaction. A merge
 // should follow, when no other collection's index is damaged.
 void rebuild_postings(Database& db, std::int64_t collection_id);

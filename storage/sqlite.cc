@@ -252,7 +252,7 @@ void Database::copy_to(const std::string& destination) {
   if (code != SQLITE_OK) copy.fail(code, "copy " + path_);
 }
 
-void Database::checkpoint(bool truncate) {
+bool Database::checkpoint(bool truncate) {
   int log_frames = 0;
   int done_frames = 0;
   // Waiting for readers to leave the log would hold up the writer.
@@ -263,6 +263,7 @@ void Database::checkpoint(bool truncate) {
   sqlite3_busy_timeout(handle_, kBusyMilliseconds);
   // Busy: a reader still needs the log. The next checkpoint gets further.
   if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) fail(code, "checkpoint");
+  return code == SQLITE_OK;
 }
 
 void Database::set_checkpoint_pages(int pages) { sqlite3_wal_autocheckpoint(handle_, pages); }

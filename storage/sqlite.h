@@ -116,8 +116,8 @@ class Database {
   // Copies the database, as this connection's transaction sees it, to a new file, and syncs it.
   void copy_to(const std::string& destination);
   // Moves the WAL's content into the database; with truncate the -wal file becomes empty, if no
-  // reader needs it.
-  void checkpoint(bool truncate);
+  // reader needs it. Returns false when one did.
+  bool checkpoint(bool truncate);
   // After how many pages in the WAL a commit does so.
   static constexpr int kCheckpointPages = 4000;
   void set_checkpoint_pages(int pages);

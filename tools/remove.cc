@@ -11,26 +11,55 @@ struct DeleteFlags {
   std::vector<std::string> ids;
   std::string where;
   std::string where_document;
+  bool purge = false;
 };
+
+// Erases what is deleted. Returns false when a signal stopped it.
+bool purge(Collection& collection, std::uint64_t deleted, Context& context) {
+  ProgressPrinter progress(context.quiet, "records");
+  bool done = false;
+  try {
+    done = collection.purge(progress.function());
+  } catch (const Error& error) {
+    progress.clear();
+    throw Error(error.code(), with_commas(deleted) + " deleted, but not erased yet: " +
+                                  std::string(error.what()) + " (`vkb delete --purge` goes on)");
+  }
+  progress.clear();
+  return done;
+}
 
 int run_delete(const DeleteFlags& flags, Context& context) {
   const std::optional<Filter> filter = make_filter(flags.where, flags.where_document);
-  if (flags.ids.empty() && !filter) {
+  if (flags.ids.empty() && !filter && !flags.purge) {
     throw UsageError("delete: say which records with --id or --where; nothing was deleted");
   }
   Store store = context.open_to_write();
   Collection collection = context.open_collection(store);
   std::uint64_t deleted = 0;
-  if (!filter) {
+  if (flags.ids.empty() && !filter) {
+    // Nothing but what was deleted before is to be erased.
+  } else if (!filter) {
     deleted = collection.remove(flags.ids);
   } else if (flags.ids.empty()) {
     deleted = collection.remove(*filter);
   } else {
     deleted = collection.remove(*filter, {}, std::span<const std::string>(flags.ids));
   }
-  context.out().write(context.json ? "{\"deleted\":" + std::to_string(deleted) + "}\n"
-                                   : "deleted " + with_commas(deleted) +
-                                         (deleted == 1 ? " record\n" : " records\n"));
+  if (flags.purge && !purge(collection, deleted, context)) {
+    return context.stopped(with_commas(deleted) +
+                           " deleted, but not erased yet; `vkb delete --purge` goes on");
+  }
+  const std::string text =
+      "deleted " + with_commas(deleted) + (deleted == 1 ? " record" : " records");
+  if (flags.purge) {
+    context.out().write(context.json
+                            ? "{\"deleted\":" + std::to_string(deleted) + ",\"purged\":true}\n"
+                            : text + "; nothing that was deleted is left in the store's files\n");
+  } else {
+    context.out().write(context.json ? "{\"deleted\":" + std::to_string(deleted) + "}\n"
+                                     : text + "\n");
+  }
   return kExitDone;
 }
 
@@ -44,9 +73,12 @@ void register_delete(CLI::App& app, Context& context) {
       ->type_name("JSON");
   verb->add_option("--where-document", flags->where_document, "Condition on the document")
       ->type_name("JSON");
+  verb->add_flag("--purge", flags->purge,
+                 "Also erase all that was ever deleted from the store's files");
   verb->footer(
       "With ids and conditions, a record must be named and match. `vkb compact` gives the disk "
-      "back.\n"
+      "back,\n"
+      "and --purge, which takes longer, leaves no byte of it; backups keep theirs.\n"
       "Examples:\n"
       "  vkb delete --id node-17 --id node-18\n"
       "  vkb delete --where '{\"source\": \"old.pdf\"}'");

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""count, collections, info, compact, check, repair, backup, restore, bench."""
+"""count, collections, info, compact, check, repair, backup, restore, delete --purge, bench."""
 
 from __future__ import annotations
 
@@ -288,7 +288,69 @@ def test_a_damaged_backup_is_not_restored(vkb, store, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["backup", store.name, "target"]
 
 
-# check --erased
+# erasing
+
+
+def secret_record(number, version):
+    """A record of which no word is in another one."""
+    tag = f"of-version-{version}-"
+    each = record(number)
+    each["id"] = "patient-4711-the-id"
+    each["document"] = f"Diagnosis {tag} " + " ".join(f"w{version}x{n}" for n in range(5000))
+    each["metadata"] = {"surname": f"Mustermann {tag}", f"key {tag}": True, "even": False}
+    each["embedding"] = [random.Random(version).uniform(-1, 1) for _ in range(8)]
+    return each
+
+
+def secrets_of(each):
+    document = each["document"].encode()
+    return {
+        each["id"].encode(),
+        *(document[at : at + 64] for at in range(0, len(document) - 64, 5000)),
+        each["metadata"]["surname"].encode(),
+        struct.pack("<8f", *each["embedding"]),
+    }
+
+
+def visible(store, secrets):
+    """Those that are in some file, read as bytes."""
+    contents = files_of(store).values()
+    return {secret for secret in secrets if any(secret in content for content in contents)}
+
+
+def test_purge_leaves_no_byte(vkb, store, tmp_path):
+    versions = [secret_record(COUNT + 1, version) for version in range(3)]
+    secrets = set().union(*map(secrets_of, versions))
+    text = tmp_path / "text.txt"
+    text.write_text(versions[-1]["document"] + "\n")
+    erased = ["check", "--erased", "patient-4711-the-id", "--erased-text", text, "--path", store]
+    assert vkb(*erased).stdout.startswith("erased: ")
+    for version in versions:
+        vkb("add", "--jsonl", "-", "--path", store, input=lines([version]))
+        if version is not versions[-1]:
+            vkb("compact", "--path", store)
+    assert secrets_of(versions[-1]) <= visible(store, secrets)
+    done = vkb(*erased, check=False)
+    assert done.returncode == 1 and "vkb.sqlite3" in done.stdout and "not erased" in done.stdout
+
+    done = json.loads(vkb("delete", "--id", "patient-4711-the-id", "--purge", "--path", store,
+                          "--json").stdout)  # fmt: skip
+    assert done == {"deleted": 1, "purged": True}
+    assert visible(store, secrets) == set()
+    assert vkb(*erased).stdout.startswith("erased: ")
+    assert vkb("count", "--path", store).stdout == f"{COUNT}\n"
+    assert json.loads(vkb("check", "--deep", "--json", "--path", store).stdout)["ok"]
+
+
+def test_purge_of_what_was_deleted_before(vkb, store):
+    secret = secret_record(1, 7)
+    vkb("add", "--jsonl", "-", "--path", store, input=lines([secret]))
+    vkb("compact", "--path", store)
+    vkb("delete", "--id", secret["id"], "--path", store)
+    assert visible(store, secrets_of(secret)) != set()
+    text = vkb("delete", "--purge", "--path", store).stdout
+    assert text.startswith("deleted 0 records; nothing that was deleted is left")
+    assert visible(store, secrets_of(secret)) == set()
 
 
 def test_check_erased_says_where(vkb, store, tmp_path):

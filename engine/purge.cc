@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Erasing what was removed: docs/durability.md says what of it can be promised.
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include "engine/open_store.h"
+#include "storage/error.h"
+#include "storage/manifest.h"
+#include "storage/records.h"
+
+namespace vkb {
+namespace {
+
+// Between two tries to empty the log, which a reader's transaction keeps.
+constexpr std::chrono::milliseconds kReaderPoll{10};
+
+std::vector<std::string> files_of(Database& db, std::int64_t collection_id) {
+  std::vector<std::string> files;
+  for (SegmentRow& row : list_segments(db, collection_id)) files.push_back(std::move(row.file));
+  return files;
+}
+
+// Writes every page anew, from what is live: free pages, and the free room of others, hold what
+// was. It all goes through the log, which is emptied then.
+void rewrite_database(OpenStore& store) {
+  const auto deadline = std::chrono::steady_clock::now() + store.options().lock_timeout;
+  store.maintain([](Database& db) { db.execute("VACUUM"); });
+  store.files().reached("purge_vacuumed");
+  for (bool empty = false; !empty;) {
+    store.maintain([&](Database& db) { empty = db.checkpoint(true); });
+    if (empty) return;
+    if (std::chrono::steady_clock::now() >= deadline) {
+      throw Error(ErrorCode::busy, "store " + store.directory() +
+                                       ": what was removed is not erased yet, as a reader keeps "
+                                       "vkb.sqlite3-wal; erase it again when that is done");
+    }
+    std::this_thread::sleep_for(kReaderPoll);
+  }
+}
+
+}  // namespace
+
+bool Collection::purge(const ProgressFunction& progress) {
+  const OpenStore::WriterHold hold(*store_);
+  const std::int64_t id = open_->collection_id;
+  const std::vector<std::string> before =
+      store_->read([&](Database& db) { return files_of(db, id); });
+  // Leaves dead vectors, with their codes and ids, behind, and brings both indexes up to date.
+  if (!compact(progress)) return false;
+  std::vector<std::string> after;
+  store_->write([&](Database& db) {
+    remove_unused_keys(db, id);
+    touch_collection(db, id, 0, 0, false);  // for whoever has compiled a filter
+    after = files_of(db, id);
+  });
+  // They are gone unless unlinking failed, which a compaction gets over.
+  for (const std::string& file : before) {
+    if (std::find(after.begin(), after.end(), file) == after.end()) {
+      store_->files().remove(store_->segment_directory() + "/" + file);
+    }
+  }
+  rewrite_database(*store_);
+  return true;
+}
+
+}  // namespace vkb
