@@ -125,8 +125,9 @@ void apply_metadata(Configuration& configuration, const Metadata& metadata) {
       }
       continue;
     }
-    const auto* known = std::find_if(kNumbers.begin(), kNumbers.end(),
-                                     [&](const auto& entry) { return entry.first == key; });
+    const auto* known =
+        std::find_if(kNumbers.begin(), kNumbers.end(),
+                     [&name = key](const auto& entry) { return entry.first == name; });
     const auto* number = std::get_if<std::int64_t>(&value);
     const bool is_batch = key == "hnsw:batch_size" || key == "hnsw:sync_threshold";
     if (known == kNumbers.end() || !number || *number < (is_batch ? 2 : 0)) refuse_value();

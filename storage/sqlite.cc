@@ -5,7 +5,7 @@
 #include <sqlite3.h>
 
 #include <cstring>
-#include <ranges>
+#include <iterator>
 
 #include "storage/checked_vfs.h"
 #include "storage/error.h"
@@ -28,8 +28,8 @@ void enter_shared_mutexes() {
 }
 
 void leave_shared_mutexes() {
-  for (const int mutex : kSharedMutexes | std::views::reverse) {
-    sqlite3_mutex_leave(sqlite3_mutex_alloc(mutex));
+  for (auto mutex = std::rbegin(kSharedMutexes); mutex != std::rend(kSharedMutexes); ++mutex) {
+    sqlite3_mutex_leave(sqlite3_mutex_alloc(*mutex));
   }
 }
 

@@ -71,7 +71,7 @@ class Statement {
   }
   template <typename... T>
   void bind_next(const std::variant<T...>& value) {
-    std::visit([this](const auto& held) { bind_next(held); }, value);
+    std::visit([this](const auto& held) { this->bind_next(held); }, value);
   }
   template <typename T>
   void bind_next(const std::optional<T>& value) {
