@@ -186,23 +186,31 @@ Database::Database(const std::string& path, Mode mode) : path_(path) {
       reserve_page_checksums(handle_);  // has an effect on one that is still empty
     }
     if (mode == Mode::writer) {
-      // auto_vacuum only has an effect on a database that is still empty, as has page_size.
+      // What shapes a database only has an effect while it is empty. On another one auto_vacuum
+      // would write a page, even to a store of a newer version, which is still to be refused.
+      if (is_empty()) execute("PRAGMA page_size=8192; PRAGMA auto_vacuum=INCREMENTAL;");
       execute(
-          "PRAGMA page_size=8192; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;"
-          "PRAGMA synchronous=FULL; PRAGMA cache_size=-65536; PRAGMA temp_store=FILE;"
-          "PRAGMA journal_size_limit=67108864;");
+          "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-65536;"
+          "PRAGMA temp_store=FILE; PRAGMA journal_size_limit=67108864;");
       set_checkpoint_pages(kCheckpointPages);
     } else if (mode == Mode::reader || mode == Mode::frozen) {
       sqlite3_db_config(handle_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
       execute("PRAGMA query_only=1; PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=-8192;");
     }
   } catch (...) {
-    sqlite3_close_v2(handle_);
+    close();
     throw;
   }
 }
 
-Database::~Database() {
+bool Database::is_empty() {
+  Statement pages(*this, "PRAGMA page_count");
+  return pages.step() && pages.integer(0) == 0;
+}
+
+Database::~Database() { close(); }
+
+void Database::close() noexcept {
   for (const auto& [sql, statement] : idle_statements_) sqlite3_finalize(statement);
   sqlite3_close_v2(handle_);
 }

@@ -125,6 +125,8 @@ class Database {
  private:
   friend class Statement;
   [[noreturn]] void fail(int code, std::string_view doing) const;
+  bool is_empty();
+  void close() noexcept;
 
   std::string path_;
   sqlite3* handle_ = nullptr;
