@@ -158,7 +158,10 @@ void describe_json(Json& origin, const std::string& text, const Record& record) 
 
 void describe_hash(Json& origin, const RedisFields& fields, const Record& record,
                    const Names& names) {
-  if (names != Names()) origin["names"] = Json::array({names.vector, names.text, names.id});
+  if (names != Names()) {
+    origin["names"] = Json::array(
+        {bytes_to_json(names.vector), bytes_to_json(names.text), bytes_to_json(names.id)});
+  }
   const DerivedFields derived(record, names);
   Json kept = Json::array();
   Json absent = Json::array();
@@ -188,6 +191,11 @@ Json parse_origin(const Record& record) {
   return origin;
 }
 
+[[noreturn]] void throw_damaged(const Record& record, const std::string& why) {
+  throw Error(ErrorCode::corruption,
+              "record " + escape_bytes(record.id) + ": damaged origin: " + why);
+}
+
 RedisOriginal key_and_hash(const Json& origin) {
   RedisOriginal original;
   original.key = json_to_bytes(origin.at("key"));
@@ -199,14 +207,14 @@ RedisFields rebuild_fields(const Record& record, const Json& origin) {
   if (const auto json = origin.find("json"); json != origin.end()) {
     std::string text = json->at(0).get<std::string>();
     if (json->size() > 1) {
-      text += json_vector(record.embedding.value()) + json->at(1).get<std::string>();
+      if (!record.embedding) throw_damaged(record, "the record has no embedding");
+      text += json_vector(*record.embedding) + json->at(1).get<std::string>();
     }
     return {{std::string(kJsonField), std::move(text)}};
   }
   Names names;
   if (const auto given = origin.find("names"); given != origin.end()) {
-    names = {given->at(0).get<std::string>(), given->at(1).get<std::string>(),
-             given->at(2).get<std::string>()};
+    names = {json_to_bytes(given->at(0)), json_to_bytes(given->at(1)), json_to_bytes(given->at(2))};
   }
   std::set<std::string> left_out;
   if (const auto absent = origin.find("absent"); absent != origin.end()) {
@@ -226,11 +234,6 @@ RedisFields rebuild_fields(const Record& record, const Json& origin) {
   }
   std::sort(fields.begin(), fields.end());
   return fields;
-}
-
-[[noreturn]] void throw_damaged(const Record& record, const std::string& why) {
-  throw Error(ErrorCode::corruption,
-              "record " + escape_bytes(record.id) + ": damaged origin: " + why);
 }
 
 }  // namespace
