@@ -49,7 +49,8 @@ void RejectLog::add(const RawRecord& raw, const Rejection& rejection) {
                {"found", rejection.found},
                {"fields", std::move(fields)}};
   if (!valid_utf8(raw.key)) line["key_base64"] = base64_encode(raw.key);
-  file_->write(line.dump() + '\n');
+  // Types and field names may be no UTF-8, nor what is cut short of it.
+  file_->write(line.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n');
 }
 
 void RejectLog::close() {
