@@ -31,6 +31,24 @@ struct Away {
 constexpr std::array<std::string_view, 4> kTransient = {"LOADING", "BUSY ", "MASTERDOWN",
                                                         "TRYAGAIN"};
 
+// hiredis makes room for an array before it has the elements, of which a server may announce any
+// number. No reply to what is asked here has as many.
+constexpr auto kMostElements = 1 << 22;
+
+redisReplyObjectFunctions usual_functions;  // hiredis' own
+
+void limit_arrays(redisReader& reader) {
+  static redisReplyObjectFunctions limited = [&] {
+    usual_functions = *reader.fn;
+    redisReplyObjectFunctions functions = usual_functions;
+    functions.createArray = [](const redisReadTask* task, auto elements) -> void* {
+      return elements > kMostElements ? nullptr : usual_functions.createArray(task, elements);
+    };
+    return functions;
+  }();
+  reader.fn = &limited;
+}
+
 Reply reply_from(const redisReply& raw) {
   Reply reply;
   switch (raw.type) {
@@ -102,6 +120,8 @@ Reply parse_reply(std::string_view bytes) {
     void operator()(redisReply* reply) const noexcept { freeReplyObject(reply); }
   };
   const std::unique_ptr<redisReader, Closer> reader(redisReaderCreate());
+  if (!reader) throw std::bad_alloc();
+  limit_arrays(*reader);
   void* raw = nullptr;
   if (redisReaderFeed(reader.get(), bytes.data(), bytes.size()) != REDIS_OK ||
       redisReaderGetReply(reader.get(), &raw) != REDIS_OK || raw == nullptr) {
@@ -208,6 +228,7 @@ class RedisClient::Impl {
                        : redisConnectUnixWithTimeout(url_.path.c_str(), timeout));
     if (!context_) throw Away{"out of memory"};
     if (context_->err != 0) throw Away{context_->errstr};
+    limit_arrays(*context_->reader);
     redisSetTimeout(context_.get(), timeout);
     if (url_.path.empty()) redisEnableKeepAlive(context_.get());
 #ifdef VKB_HIREDIS_TLS

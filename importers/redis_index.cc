@@ -23,6 +23,11 @@ std::optional<std::uint32_t> small_number(const Reply& reply) {
   return static_cast<std::uint32_t>(*number);
 }
 
+// Whatever the server says: at most what a double counts exactly.
+std::uint64_t count_in(const Reply& reply) {
+  return static_cast<std::uint64_t>(std::clamp(reply.number().value_or(0), 0.0, 0x1p53));
+}
+
 IndexAttribute parse_attribute(const Reply& row) {
   IndexAttribute out;
   for (std::size_t at = 0; at < row.elements.size();) {
@@ -81,11 +86,9 @@ IndexInfo parse_ft_info(const Reply& reply) {
     if (name == "attributes" || name == "fields") {
       for (const Reply& row : value.elements) info.attributes.push_back(parse_attribute(row));
     }
-    const std::uint64_t count =
-        static_cast<std::uint64_t>(std::max(0.0, value.number().value_or(0)));
-    if (name == "num_docs") info.num_docs = count;
-    if (name == "hash_indexing_failures") info.failures = count;
-    if (name == "indexing") indexing = count != 0;
+    if (name == "num_docs") info.num_docs = count_in(value);
+    if (name == "hash_indexing_failures") info.failures = count_in(value);
+    if (name == "indexing") indexing = count_in(value) != 0;
     if (name == "percent_indexed") percent = value.number().value_or(1);
   }
   if (info.name.empty()) {
