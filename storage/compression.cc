@@ -16,6 +16,8 @@ namespace {
 constexpr int kLevel = 1;
 // SQLite's own limit for a text; a frame that claims more is damaged.
 constexpr unsigned long long kLargestText = 1'000'000'000;
+// So is one that claims more than its blocks can hold: 128 KiB each, which takes 4 bytes at least.
+constexpr unsigned long long kMostPerByte = 32'768;
 
 struct FreeContext {
   void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
@@ -41,7 +43,8 @@ std::string decompress(std::span<const std::byte> frame, std::string_view object
   thread_local const std::unique_ptr<ZSTD_DCtx, FreeContext> context(ZSTD_createDCtx());
   if (!context) throw std::bad_alloc();
   const unsigned long long claimed = ZSTD_getFrameContentSize(frame.data(), frame.size());
-  if (claimed > kLargestText) {  // the two error values are larger still
+  if (claimed > kLargestText ||
+      claimed > frame.size() * kMostPerByte) {  // the two error values are larger still
     throw Error(ErrorCode::corruption, std::string(object) + ": not a Zstandard frame");
   }
   std::string text(static_cast<std::size_t>(claimed), '\0');
