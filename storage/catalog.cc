@@ -10,14 +10,28 @@
 #include "storage/error.h"
 #include "storage/posting_index.h"
 #include "storage/schema.h"
+#include "storage/segment_format.h"
 
 namespace vkb {
 namespace {
+
+constexpr std::uint32_t kMaxEf = 100'000;
 
 constexpr std::string_view kSelectCollection =
     "SELECT c.collection_id, c.uuid, c.name, d.tenant, d.name, c.dim, c.space, c.m,"
     " c.ef_construction, c.ef_search, c.model, c.metadata, c.record_count, c.last_seq,"
     " c.manifest_version, c.extra FROM collection c JOIN database d USING(database_id) ";
+
+// R8: other values would make arrays of any size.
+std::uint32_t checked(const Statement& row, int column, const char* what, std::uint32_t least,
+                      std::uint32_t most) {
+  const std::int64_t value = row.integer(column);
+  if (value >= least && value <= most) return static_cast<std::uint32_t>(value);
+  throw Error(ErrorCode::corruption, "vkb.sqlite3: a collection's " + std::string(what) + " is " +
+                                         std::to_string(value) + ", expected " +
+                                         std::to_string(least) + " to " + std::to_string(most) +
+                                         "; restore a backup");
+}
 
 CollectionRow read_row(const Statement& row) {
   CollectionRow out;
@@ -26,11 +40,11 @@ CollectionRow read_row(const Statement& row) {
   out.name = row.text(2);
   out.tenant = row.text(3);
   out.database = row.text(4);
-  if (!row.is_null(5)) out.dim = static_cast<std::uint32_t>(row.integer(5));
-  out.space = static_cast<std::uint32_t>(row.integer(6));
-  out.m = static_cast<std::uint32_t>(row.integer(7));
-  out.ef_construction = static_cast<std::uint32_t>(row.integer(8));
-  out.ef_search = static_cast<std::uint32_t>(row.integer(9));
+  if (!row.is_null(5)) out.dim = checked(row, 5, "dim", 1, kMaxDim);
+  out.space = checked(row, 6, "space", 0, kMaxSpace);
+  out.m = checked(row, 7, "m", kMinM, kMaxM);
+  out.ef_construction = checked(row, 8, "ef_construction", 1, kMaxEf);
+  out.ef_search = checked(row, 9, "ef_search", 1, kMaxEf);
   out.model = row.optional_text(10);
   out.metadata = row.optional_text(11);
   out.record_count = static_cast<std::uint64_t>(row.integer(12));
@@ -215,12 +229,12 @@ std::optional<CollectionState> collection_state(Database& db, std::int64_t colle
   if (!found.step()) return std::nullopt;
   CollectionState state{.collection_id = collection_id,
                         .dim = std::nullopt,
-                        .space = static_cast<std::uint32_t>(found.integer(1)),
-                        .ef_search = static_cast<std::uint32_t>(found.integer(2)),
+                        .space = checked(found, 1, "space", 0, kMaxSpace),
+                        .ef_search = checked(found, 2, "ef_search", 1, kMaxEf),
                         .record_count = static_cast<std::uint64_t>(found.integer(3)),
                         .last_seq = found.integer(4),
                         .manifest_version = found.integer(5)};
-  if (!found.is_null(0)) state.dim = static_cast<std::uint32_t>(found.integer(0));
+  if (!found.is_null(0)) state.dim = checked(found, 0, "dim", 1, kMaxDim);
   return state;
 }
 

@@ -138,6 +138,9 @@ TEST(Catalog, CollectionNamesAreUniqueInTheirDatabase) {
   TestDatabase file;
   Database& db = file.db();
   CollectionRow row;
+  row.m = 16;
+  row.ef_construction = 200;
+  row.ef_search = 192;
   row.name = "notes";
   const CollectionRow first = insert_collection(db, kTenant, kDatabase, row);
   VKB_EXPECT_ERROR(insert_collection(db, kTenant, kDatabase, row), ErrorCode::already_exists,

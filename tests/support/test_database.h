@@ -37,6 +37,9 @@ inline std::vector<std::string> texts_of(Database& db, std::string_view sql) {
 inline std::int64_t make_collection(Database& db, const std::string& name) {
   CollectionRow row;
   row.name = name;
+  row.m = 16;
+  row.ef_construction = 200;
+  row.ef_search = 192;
   return insert_collection(db, "default_tenant", "default_database", row).collection_id;
 }
 
