@@ -3,6 +3,7 @@
 // Looking for damage.
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <map>
@@ -37,7 +38,8 @@ class Checker {
       // Indexes can be rebuilt from their tables; anything else in SQLite's file cannot.
       report("vkb.sqlite3", finding, finding.find("index") != std::string::npos);
     }
-    const std::vector<CollectionRow> collections = list_all_collections(db_);
+    if (deep_) check_references();
+    const std::vector<CollectionRow> collections = readable_collections();
     for (const CollectionRow& row : collections) total_ += row.record_count;
     for (const CollectionRow& row : collections) check_collection(row);
     return std::move(result_);
@@ -56,6 +58,46 @@ class Checker {
     }
   }
 
+  // Rows of SQLite's whose collection, segment or database is not there: nothing would ever read
+  // them.
+  void check_references() {
+    std::size_t wrong = 0;
+    Statement rows(db_, "PRAGMA foreign_key_check");
+    while (rows.step()) {
+      if (++wrong > kMostNamed) continue;
+      report("vkb.sqlite3",
+             "table " + std::string(rows.text(0)) + " has a row that belongs to a " +
+                 std::string(rows.text(2)) + " which is not there",
+             false);
+    }
+    if (wrong > kMostNamed) {
+      report("vkb.sqlite3", std::to_string(wrong - kMostNamed) + " more rows of this kind", false);
+    }
+  }
+
+  // All of them; what is wrong with those that cannot be read is reported.
+  std::vector<CollectionRow> readable_collections() {
+    std::vector<std::int64_t> ids;
+    Statement all(db_, "SELECT collection_id FROM collection ORDER BY collection_id");
+    while (all.step()) ids.push_back(all.integer(0));
+    std::vector<CollectionRow> collections;
+    for (const std::int64_t id : ids) {
+      const std::string object = "collection number " + std::to_string(id);
+      try {
+        const std::optional<CollectionRow> row = find_collection(db_, id);
+        if (!row) {
+          report(object, "is in no database", false);
+          continue;
+        }
+        collections.push_back(*row);
+        if (row->metadata) parse_metadata(*row->metadata);
+      } catch (const Error& error) {
+        report(object, error.what(), false);
+      }
+    }
+    return collections;
+  }
+
   void check_collection(const CollectionRow& row) {
     const std::string object = "collection " + row.name;
     Records records(db_, row.collection_id);
@@ -72,7 +114,7 @@ class Checker {
       check_segment(row, segment, placed);
     }
     check_log(row, placed);
-    check_bijection(object, records, placed);
+    check_bijection(object, records, counted, placed);
     if (deep_) {
       check_records(row, records);
       const std::string finding =
@@ -89,8 +131,10 @@ class Checker {
     try {
       const std::shared_ptr<const Segment> segment =
           Segment::open(store_.files(), store_.segment_directory() + "/" + named.file);
-      if (segment->header().header_checksum != named.checksum ||
-          segment->row_count() != named.row_count || segment->dim() != row.dim.value_or(0)) {
+      const SegmentHeader& header = segment->header();
+      if (header.header_checksum != named.checksum || header.row_count != named.row_count ||
+          header.dim != row.dim.value_or(0) || header.space != row.space ||
+          header.file_bytes != named.byte_count || segment->has_graph() != named.has_graph) {
         return report(object, "is not the file that the store wrote", false);
       }
       const std::size_t before = result_.problems.size();
@@ -245,12 +289,25 @@ class Checker {
   }
 
   void check_log(const CollectionRow& row, std::vector<std::uint64_t>& placed) {
+    const std::string object = "collection " + row.name;
     std::map<std::int64_t, bool> live;
+    std::int64_t last_seq = 0;
     try {
-      read_log(db_, row.collection_id, 0, row.dim.value_or(0),
-               [&](const LogEntry& entry) { live[entry.row_id] = !entry.vector.empty(); });
+      read_log(db_, row.collection_id, 0, row.dim.value_or(0), [&](const LogEntry& entry) {
+        live[entry.row_id] = !entry.vector.empty();
+        last_seq = entry.seq;
+        if (std::ranges::all_of(entry.vector, [](float x) { return std::isfinite(x); })) return;
+        report(object, "vector_log entry " + std::to_string(entry.seq) + " holds NaN or infinity",
+               false);
+      });
     } catch (const Error& error) {
-      report("collection " + row.name, error.what(), false);
+      report(object, error.what(), false);
+    }
+    if (last_seq > row.last_seq) {
+      report(object,
+             "its log goes on to entry " + std::to_string(last_seq) + ", it knows " +
+                 std::to_string(row.last_seq),
+             true);
     }
     for (const auto& [row_id, has_vector] : live) {
       if (has_vector) placed.push_back(static_cast<std::uint64_t>(row_id));
@@ -258,10 +315,14 @@ class Checker {
   }
 
   // Each record has exactly one live vector, and each live vector a record (R5).
-  void check_bijection(const std::string& object, Records& records,
+  void check_bijection(const std::string& object, Records& records, std::uint64_t counted,
                        std::vector<std::uint64_t>& placed) {
     std::sort(placed.begin(), placed.end());
     const auto rows = records.row_ids(0, 0, UINT64_MAX);
+    if (rows.size() != counted) {
+      report(object, std::to_string(counted - rows.size()) + " records have no row id of ours",
+             false);
+    }
     auto at = placed.begin();
     std::size_t wrong = 0;
     const auto name = [&](std::uint64_t row_id, const char* what) {

@@ -34,7 +34,9 @@ class Repair {
         rebuild_postings(db, row.collection_id);
         Statement(db,
                   "UPDATE collection SET changes=changes+1, record_count="
-                  "(SELECT count(*) FROM record WHERE collection_id=?1) WHERE collection_id=?1")
+                  "(SELECT count(*) FROM record WHERE collection_id=?1), last_seq=max(last_seq, "
+                  "(SELECT coalesce(max(seq), 0) FROM vector_log WHERE collection_id=?1))"
+                  " WHERE collection_id=?1")
             .bind(row.collection_id)
             .run();
         remove_stray_tombstones(db, row.collection_id);

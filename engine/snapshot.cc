@@ -96,6 +96,7 @@ SnapshotCache::Loaded SnapshotCache::load(Database& db, const CollectionState& c
       }
       if (view.segment->row_count() != view.row.row_count ||
           view.segment->dim() != collection.dim.value_or(0) ||
+          view.segment->header().space != collection.space ||
           view.segment->header().header_checksum != view.row.checksum) {
         throw Error(ErrorCode::corruption,
                     "segment " + view.row.file + ": not the file that the store wrote (" +
