@@ -8,10 +8,12 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 # A compiler process takes up to about 1.5 GB.
 JOBS ?= $(shell awk -v cpus=$$(nproc) '/^MemAvailable/ {n = int($$2 / 1572864)} \
 	END {print n < 1 ? 1 : n < cpus ? n : cpus}' /proc/meminfo)
+# Seconds that `make fuzz` gives each target.
+TIME ?= 60
 VENV := build/venv
 BINARY = build/$(PRESET)/tools/vkb
 
-.PHONY: build test demo bench torture package asan tsan format lint install clean configure setup venv help
+.PHONY: build test demo bench torture package asan tsan fuzz format lint install clean configure setup venv help
 
 build: configure ## the program (build/release/tools/vkb), the libraries, tests and benchmarks
 	@cmake --build --preset $(PRESET) --parallel $(JOBS)
@@ -39,6 +41,9 @@ asan tsan: setup ## the C++ tests under sanitizers
 	cmake --preset $@
 	cmake --build --preset $@ --parallel $(JOBS)
 	ctest --preset $@
+
+fuzz: setup ## libFuzzer on every target, TIME=60 seconds each (needs clang)
+	@tools/run_fuzz.sh $(TIME) $(JOBS)
 
 format: ## clang-format over all C++ sources
 	@tools/setup.sh lint

@@ -135,7 +135,8 @@ inline void perform(const Operation& operation, std::uint64_t number, Store& sto
       collection.compact();
       return;
     case Kind::backup:
-      return store.backup(backup_of(store.directory(), number));
+      store.backup(backup_of(store.directory(), number));
+      return;
     case Kind::repair:
       store.repair();
       return;

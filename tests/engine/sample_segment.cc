@@ -51,6 +51,16 @@ void write_rows(SegmentWriter& writer, std::span<const float> vectors, std::uint
   writer.begin(SectionKind::norms);
   writer.append_values(std::span<const float>(norms));
   writer.end();
+  if (options.record_ids) {
+    writer.begin(SectionKind::record_ids);
+    for (const std::uint64_t row_id : row_ids) {
+      std::string row = "r" + std::to_string(row_id);
+      row.insert(row.begin(), static_cast<char>(row.size()));
+      row.resize(kRecordIdBytes);
+      writer.append(std::as_bytes(std::span(row)));
+    }
+    writer.end();
+  }
   if (!options.codes) return;
   const bool int4 = options.bit_codes && has_int4_codes(dim);
   writer.begin(int4 ? SectionKind::codes_int4 : SectionKind::codes_int8);

@@ -22,7 +22,8 @@ struct SampleOptions {
   bool codes = true;
   bool bit_codes = false;  // needs codes, and a dimension that has them
   bool graph = true;
-  unsigned threads = 1;  // that build the graph
+  bool record_ids = false;  // "r" and the row_id
+  unsigned threads = 1;     // that build the graph
 };
 
 // [count][dim] floats around count / 50 random centres, the same for the same arguments.

@@ -74,7 +74,7 @@ TEST(Corpus, EveryFile) {
 TEST(Corpus, RandomChanges) {
   const std::vector<Bytes> files = corpus();
   std::mt19937 random(1);
-  for (int round = 0; round < 20'000; ++round) {
+  for (int round = 0; round < VKB_ROUNDS; ++round) {
     const Bytes bytes =
         changed(files[random() % files.size()], files[random() % files.size()], random);
     LLVMFuzzerTestOneInput(bytes.data(), bytes.size());
