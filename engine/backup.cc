@@ -154,11 +154,19 @@ class Backup {
 
   bool take_segment(const SegmentRow& named) {
     const std::string source = store_.segment_directory() + "/" + named.file;
-    const std::string name = std::string(kSegmentFolder) + "/" + named.file;
-    if (!files_.exists(source)) {
+    try {
+      copy_segment(named, source);
+      return true;
+    } catch (const Error&) {
+      // A merge may take the file away at any moment, and so make any of this fail.
+      if (files_.exists(source)) throw;
       missing_ = source;
       return false;
     }
+  }
+
+  void copy_segment(const SegmentRow& named, const std::string& source) {
+    const std::string name = std::string(kSegmentFolder) + "/" + named.file;
     // A backup of what is visibly damaged is none.
     const std::shared_ptr<const Segment> segment = Segment::open(files_, source);
     if (segment->header().header_checksum != named.checksum) {
@@ -174,7 +182,6 @@ class Backup {
     next_.segment_format = std::max(next_.segment_format, segment->header().format_version);
     result_.bytes += file.bytes;
     next_.files.push_back(std::move(file));
-    return true;
   }
 
   bool is_there(const BackupFile& file) {

@@ -76,7 +76,7 @@ TEST_F(Backups, HaveAManifestOfAllTheirFiles) {
   ASSERT_TRUE(manifest);
   EXPECT_EQ(manifest->store, directory_.file("store"));
   EXPECT_EQ(manifest->schema_version, store_.info().schema_version);
-  EXPECT_EQ(manifest->segment_format, 2u);
+  EXPECT_EQ(manifest->segment_format, 3u);
   EXPECT_EQ(manifest->created.size(), std::string("2026-11-23T13:19:59Z").size());
   ASSERT_EQ(manifest->collections.size(), 2u);
   EXPECT_EQ(manifest->collections[0].name, "vectors");
@@ -147,6 +147,25 @@ TEST_F(Backups, ReplaceWhatACrashCutShort) {
 }
 
 // What is in the destination at each call, as a crash then would leave it.
+// A merge may take a file away between any two calls: then the newer state is copied.
+TEST_F(Backups, SegmentsMayGoWhileTheyAreCopied) {
+  for (const FileCall call : {FileCall::map, FileCall::hard_link_or_copy}) {
+    const std::string name = std::string(to_string(call));
+    bool is_merged = false;
+    files_.set_hook([&](FileCall met, const std::string& path) {
+      if (met != call || is_merged || path.find("/store/segments/") == std::string::npos) return;
+      is_merged = true;
+      const Record changed = records_[0];
+      collection_.upsert({&changed, 1});
+      collection_.compact();
+    });
+    store_.backup(directory_.file(name));
+    files_.set_hook({});
+    EXPECT_TRUE(is_merged) << name;
+    EXPECT_EQ(wrong_with_backup(directory_.file(name), first_), "") << name;
+  }
+}
+
 TEST_F(Backups, AreRestorableWhereverACrashComes) {
   std::vector<std::string> images;
   const auto keep_image = [&](FileCall, const std::string&) {

@@ -314,28 +314,5 @@ TEST(Store, BackupIsAStoreOfItsOwn) {
   VKB_EXPECT_ERROR(store.backup(copy), ErrorCode::already_exists, copy);
 }
 
-// A compaction that takes segments away while a backup links them.
-TEST(Store, BackupBesideACompactionIsConsistent) {
-  const TempDirectory directory;
-  FaultyFileSystem files;
-  Store store = Store::open(directory.file("store"), {.file_system = &files});
-  Collection collection = store.create_collection("vectors");
-  const std::vector<Record> records = test_records(30, 4);
-  collection.add(std::span(records).first(20));
-  collection.compact();
-  collection.add(std::span(records).subspan(20));
-  bool compacted = false;
-  files.set_hook([&](FileCall call, const std::string& path) {
-    if (compacted || call != FileCall::exists || !path.ends_with(".vseg")) return;
-    compacted = true;
-    collection.compact();
-  });
-  store.backup(directory.file("copy"));
-  EXPECT_TRUE(compacted);
-  const Store copied = Store::open(directory.file("copy"));
-  EXPECT_EQ(differences(expected_of(records), copied.collection("vectors")), "");
-  EXPECT_TRUE(is_sound(copied));
-}
-
 }  // namespace
 }  // namespace vkb
