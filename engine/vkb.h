@@ -177,7 +177,7 @@ struct CheckResult {
   std::uint64_t bytes = 0;  // read and compared with their checksums
 };
 
-struct BackupResult {  // of what engine/backup.h restores
+struct BackupResult {           // of what engine/backup.h restores
   bool stopped = false;         // the progress function asked to stop; nothing has changed
   std::uint64_t bytes = 0;      // of all files of the backup
   std::uint64_t new_bytes = 0;  // of those that were not there: the database, and new segments
@@ -221,8 +221,7 @@ class Collection {
   // Seals the log and merges all segments into one with a graph, leaving removed records behind,
   // and gives disk back. Returns false when stopped. Safe beside readers and writers.
   bool compact(const ProgressFunction& progress = {});
-  // Erases what was removed or replaced: compacts, and writes the whole database anew. Until it
-  // returns true all may be there; false: stopped. Throws busy when a reader keeps SQLite's log.
+  // Erases what was removed or replaced, all once true is returned. Throws busy beside readers.
   bool purge(const ProgressFunction& progress = {});
   void wait_for_maintenance();  // until the background thread has nothing left to do
   // Renames, or replaces, where given. Throws already_exists, invalid_argument.

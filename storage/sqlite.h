@@ -90,11 +90,11 @@ class Statement {
 class Database {
  public:
   enum class Mode {
-    writer,  // creates the file when missing; WAL, synchronous=FULL; checkpoints
-    frozen,  // reader of a file that nobody can write: a read-only medium. Needs no -shm file
-    copy,    // creates the file; nothing more: what copy_to() writes into
+    writer,      // creates the file when missing; WAL, synchronous=FULL; checkpoints
+    frozen,      // reader of a file that nobody can write: a read-only medium. Needs no -shm file
+    copy,        // creates the file; nothing more: what copy_to() writes into
     plain_copy,  // the same without checksums in its pages
-    reader,  // query_only; never checkpoints, not even when it is the last to close (R6)
+    reader,      // query_only; never checkpoints, not even when it is the last to close (R6)
   };
   Database(const std::string& path, Mode mode);
   ~Database();
@@ -106,8 +106,8 @@ class Database {
   const std::string& path() const noexcept { return path_; }
   std::int64_t last_insert_rowid() const;
   std::int64_t changes() const;
-  // Whether each page has a checksum, which is compared when it is read from the file (R8): else the
-  // database is one of an older vkb.
+  // Whether each page has a checksum, which is compared when it is read from the file (R8): else
+  // the database is one of an older vkb.
   bool has_page_checksums() const;
   // Gives it them. Writes the whole file anew, in one transaction; there is none going on.
   void add_page_checksums();

@@ -179,7 +179,7 @@ def test_a_backup_has_a_manifest_of_hashes(vkb, store, tmp_path):
     manifest = json.loads((backup / "backup.json").read_text())
     assert manifest["format"] == "vkb backup" and manifest["version"] == 1
     assert manifest["store"] == str(store)
-    assert (manifest["schema_version"], manifest["segment_format"]) == (3, 2)
+    assert (manifest["schema_version"], manifest["segment_format"]) == (4, 3)
     (collection,) = manifest["collections"]
     assert (collection["name"], collection["records"]) == ("notes", COUNT)
     there = files_of(backup)
