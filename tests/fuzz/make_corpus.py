@@ -54,7 +54,8 @@ def segments() -> None:
         write("segment", f"{name}_cut_and_said", bytes([base, 1]), resize(20001))
         write("segment", f"{name}_wrong_section_checksum", bytes([base, 2]), at(3, 5, b"\x01"))
         write("segment", f"{name}_wrong_header_checksum", bytes([base, 4]), at(header, 24, b"\x07"))
-        for number in range(14):
+        write("segment", f"{name}_wrong_page_checksum", bytes([base, 8]), at(3, 5, b"\x01"))
+        for number in range(15):
             write("segment", f"{name}_section_{number}_ones", bytes([base, 0]), fill(number, 0, 9999, 0xFF))
         write("segment", f"{name}_vector_nan", bytes([base, 0]), at(3, 0, NAN))
         write("segment", f"{name}_norm_nan", bytes([base, 0]), at(4, 0, NAN))

@@ -209,14 +209,31 @@ void edit(std::string& content, Input& input) {
   std::memcpy(room.data(), bytes.data(), std::min(bytes.size(), room.size()));
 }
 
-enum LeftWrong : std::uint8_t { kFileBytes = 1, kSections = 2, kHeader = 4 };
+enum LeftWrong : std::uint8_t { kFileBytes = 1, kSections = 2, kHeader = 4, kPages = 8 };
+
+void set_pages_right(const SegmentHeader& header, std::span<std::byte> file) {
+  for (std::size_t i = 0; i < std::min<std::size_t>(header.section_count, kMaxSections); ++i) {
+    const SectionEntry& section = header.sections[i];
+    const bool has_pages = section.kind == static_cast<std::uint32_t>(SectionKind::page_checksums);
+    if (!has_pages || section.offset > file.size()) continue;
+    for (std::uint64_t page = 1; page < section.bytes / sizeof(std::uint32_t); ++page) {
+      const std::uint64_t at = section.offset + page * sizeof(std::uint32_t);
+      if (at + sizeof(std::uint32_t) > file.size()) break;
+      if ((page + 1) * kSegmentPageBytes > file.size()) break;
+      const std::uint32_t checksum =
+          page_checksum(file.subspan(page * kSegmentPageBytes, kSegmentPageBytes));
+      std::memcpy(&file[at], &checksum, sizeof(checksum));
+    }
+  }
+}
 
 void set_right(std::string& content, std::uint8_t left_wrong) {
   if (content.size() < sizeof(SegmentHeader)) return;
   SegmentHeader header;
   std::memcpy(&header, content.data(), sizeof(header));
   if ((left_wrong & kFileBytes) == 0) header.file_bytes = content.size();
-  const auto bytes = std::as_bytes(std::span(content));
+  const std::span<std::byte> bytes = std::as_writable_bytes(std::span(content));
+  if ((left_wrong & kPages) == 0) set_pages_right(header, bytes);
   for (std::size_t i = 0; i < std::min<std::size_t>(header.section_count, kMaxSections); ++i) {
     SectionEntry& section = header.sections[i];
     const bool fits =
