@@ -62,13 +62,17 @@ class Checker {
   // them.
   void check_references() {
     std::size_t wrong = 0;
-    Statement rows(db_, "PRAGMA foreign_key_check");
-    while (rows.step()) {
-      if (++wrong > kMostNamed) continue;
-      report("vkb.sqlite3",
-             "table " + std::string(rows.text(0)) + " has a row that belongs to a " +
-                 std::string(rows.text(2)) + " which is not there",
-             false);
+    try {
+      Statement rows(db_, "PRAGMA foreign_key_check");
+      while (rows.step()) {
+        if (++wrong > kMostNamed) continue;
+        report("vkb.sqlite3",
+               "table " + std::string(rows.text(0)) + " has a row that belongs to a " +
+                   std::string(rows.text(2)) + " which is not there",
+               false);
+      }
+    } catch (const Error& error) {
+      report("vkb.sqlite3", error.what(), false);  // a damaged page
     }
     if (wrong > kMostNamed) {
       report("vkb.sqlite3", std::to_string(wrong - kMostNamed) + " more rows of this kind", false);
