@@ -123,6 +123,7 @@ void OpenStore::create_or_check() {
     const ReaderLease lease(*this);
     if (!is_blank(lease.database())) return check_schema(lease.database());
   }
+  idle_readers_.clear();  // one that has seen the database blank may go on doing so
   if (has_segments) {
     throw Error(ErrorCode::corruption,
                 path + ": it is " + (files_.exists(path) ? "empty" : "missing") + ", though " +
