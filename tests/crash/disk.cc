@@ -117,8 +117,16 @@ std::string Disk::content(const File& file, std::size_t changes) {
 }
 
 std::string Disk::mixed_content(const File& file, TestRandom& random) const {
-  const auto some = [&] { return random.below(file.since.size() + 1); };
   if (file.since.empty()) return file.synced;
+  // A change of size is there or is not: blocks are mixed from what came between two of them.
+  std::vector<std::size_t> begins{0};
+  for (std::size_t i = 0; i < file.since.size(); ++i) {
+    if (file.since[i].is_size) begins.push_back(i + 1);
+  }
+  const std::size_t chosen = random.below(begins.size());
+  const std::size_t first = begins[chosen];
+  const std::size_t last = chosen + 1 < begins.size() ? begins[chosen + 1] - 1 : file.since.size();
+  const auto some = [&] { return first + random.below(last - first + 1); };
   std::string mixed = content(file, some());
   // A few versions are enough, and each costs the whole content.
   std::vector<std::string> versions;

@@ -15,10 +15,10 @@ namespace vkb {
 
 // A file system that forgets: what a disk may hold when power fails, given the calls made until
 // then and what POSIX promises of them. A file keeps what it held at its last sync; of each block
-// written since the disk has any version, and its size is any that it had since. A name is in a
-// directory as of the directory's last sync, or as it was at any time since, each name for itself:
-// a name can be there without its content, a content without its name, and a later change without
-// an earlier one.
+// written since the disk has any version, and its size is any that it had since; a truncation is
+// whole. A name is in a directory as of the directory's last sync, or as it was at any time since,
+// each name for itself: a name can be there without its content, a content without its name, and a
+// later change without an earlier one.
 class Disk {
  public:
   // root: the directory that the journal is of; it is there, and nothing in it.
