@@ -199,7 +199,9 @@ void migrate(Database& writer) {
   transaction.commit();
   if (is_checked) return;
   writer.add_page_checksums();
-  writer.execute("PRAGMA user_version=4;");
+  // The file's header tells readers of them. While a reader keeps it in the log, this is schema 3
+  // still, and the next writer does it anew.
+  if (writer.has_page_checksums()) writer.execute("PRAGMA user_version=4;");
 }
 
 }  // namespace vkb

@@ -105,6 +105,56 @@ TEST(Schema, AStoreOfVersion1IsReadAndThenMigrated) {
   EXPECT_EQ(digest(reader), before);
 }
 
+// A store without page checksums, as an older vkb left it: the same tables and rows, of schema 3.
+void make_plain(const std::string& path, const std::string& source) {
+  Database db(path, Database::Mode::plain_copy);
+  db.execute("PRAGMA page_size=8192; PRAGMA journal_mode=WAL; ATTACH '" + source + "' AS source");
+  std::vector<std::string> statements;
+  {
+    Statement all(db,
+                  "SELECT sql FROM source.sqlite_schema WHERE name NOT LIKE 'sqlite%' AND sql "
+                  "IS NOT NULL ORDER BY rowid");
+    while (all.step()) statements.emplace_back(all.text(0));
+  }
+  for (const std::string& statement : statements) db.execute(statement);
+  for (const char* table : {"tenant", "database", "collection"}) {
+    db.execute(std::string("INSERT INTO main.") + table + " SELECT * FROM source." + table);
+  }
+  db.execute(
+      "PRAGMA application_id=" + std::to_string(integer_of(db, "PRAGMA source.application_id")) +
+      "; PRAGMA user_version=3; DETACH source");
+}
+
+// A reader that began before keeps the log from becoming part of the file: the file's header does
+// not speak of checksums yet, and whoever opens the store meanwhile reads it as what it was.
+TEST(Schema, PageChecksumsComeWhileAReaderHoldsTheLog) {
+  TestDatabase source;
+  make_collection(source.db(), "kept");
+  source.db().checkpoint(true);
+  const std::string path = source.path() + "_plain";
+  make_plain(path, source.path());
+  Database early(path, Database::Mode::reader);
+  {
+    const Transaction held(early, Transaction::Kind::read);
+    EXPECT_EQ(list_all_collections(early).size(), 1u);
+    Database writer(path, Database::Mode::writer);
+    EXPECT_FALSE(writer.has_page_checksums());
+    migrate(writer);
+    Database late(path, Database::Mode::reader);
+    EXPECT_NO_THROW(check_schema(late));
+    EXPECT_EQ(list_all_collections(late).size(), 1u);
+  }
+  Database writer(path, Database::Mode::writer);
+  migrate(writer);
+  EXPECT_EQ(schema_version(writer), kSchemaVersion);
+  Database late(path, Database::Mode::reader);
+  EXPECT_NO_THROW(check_schema(late));
+  EXPECT_TRUE(late.has_page_checksums());
+  EXPECT_EQ(list_all_collections(late).size(), 1u);
+  EXPECT_EQ(list_all_collections(early).size(), 1u);
+  EXPECT_TRUE(late.quick_check().empty());
+}
+
 TEST(Schema, ANewerVersionIsUnsupported) {
   TestDatabase file;
   file.db().execute("PRAGMA user_version=" + std::to_string(kSchemaVersion + 1));
