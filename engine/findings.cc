@@ -18,6 +18,9 @@ bool is_readable(const Read& read) {
   }
 }
 
+// No row has it: SQLite's ids are signed.
+constexpr std::uint64_t kUnknown = UINT64_MAX;
+
 }  // namespace
 
 std::uint64_t RowIds::of(std::uint32_t slot) {
@@ -25,14 +28,17 @@ std::uint64_t RowIds::of(std::uint32_t slot) {
   was_damaged_ = !is_readable([&] { row_id = segment_.row_id(slot); });
   if (!was_damaged_) return row_id;
   if (by_slot_.empty()) {
-    by_slot_.resize(segment_.row_count());
+    by_slot_.assign(segment_.row_count(), kUnknown);
     const auto ids = segment_.sorted_row_ids();
     const auto slots = segment_.sorted_slots();
     for (std::size_t i = 0; i < ids.size(); ++i) {
       if (slots[i] < by_slot_.size()) by_slot_[slots[i]] = ids[i];
     }
   }
-  return by_slot_[slot];
+  if (by_slot_[slot] != kUnknown) return by_slot_[slot];
+  throw Error(ErrorCode::corruption, "segment " + segment_.path() + ": neither row_ids nor " +
+                                         "sorted_row_ids says which row slot " +
+                                         std::to_string(slot) + " is of; restore a backup");
 }
 
 DamagedRows find_damaged_rows(const Segment& segment, const Bitmap* dead) {

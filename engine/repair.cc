@@ -63,7 +63,7 @@ class Repair {
       if (view.segment->has_page_checksums()) {
         const DamagedRows rows = find_damaged_rows(*view.segment, view.dead.get());
         if (!rows.lost.empty() && !gives_up) continue;
-        move_out(collection, view, rows, take);
+        if (!rows.lost.empty() || !rows.nameless.empty()) move_out(collection, view, rows, take);
       } else if (is_lasting) {
         continue;  // what an older vkb wrote does not tell which of its rows are damaged
       }

@@ -388,6 +388,40 @@ TEST_F(Corrupt, DamagedRowIdsAreRebuilt) {
   }
 }
 
+// With these gone too nobody knows: that is said, and nothing is thrown that is not an Error.
+TEST_F(Corrupt, RowIdsThatNothingTellsAreNamed) {
+  for (const SectionKind also : {SectionKind::sorted_slots, SectionKind::sorted_row_ids}) {
+    restore();
+    const auto damage = [](std::span<std::byte> bytes) {
+      for (std::size_t i = 0; i < bytes.size(); i += 64) bytes[i] ^= std::byte{0x77};
+    };
+    change_section(pristine_->graph_file, SectionKind::row_ids, false, damage);
+    change_section(pristine_->graph_file, also, false, damage);
+    for (const std::string& error : ask_everything()) {
+      EXPECT_NE(error.find(pristine_->graph_file), std::string::npos) << error;
+    }
+    EXPECT_TRUE(mentions(problems(), pristine_->graph_file));
+    Store store = Store::open(path());
+    std::size_t lost = 0;
+    const CheckResult after = store.repair(
+        {}, [&](const Collection&, std::span<const Record> records) { lost += records.size(); });
+    EXPECT_TRUE(mentions(after.problems, pristine_->graph_file));
+    EXPECT_EQ(lost, 0u);
+    EXPECT_EQ(store.collection("vectors").count(), expected().size());
+  }
+  // The same where only some of the slots are missing from what is left.
+  restore();
+  change_section(pristine_->graph_file, SectionKind::row_ids, false,
+                 [](std::span<std::byte> bytes) { bytes[5] ^= std::byte{1}; });
+  change_section(pristine_->graph_file, SectionKind::sorted_slots, true,
+                 [](std::span<std::byte> bytes) { put<std::uint32_t>(bytes, 3, 0xFFFFFFFF); });
+  change_section(pristine_->graph_file, SectionKind::row_ids, false,
+                 [](std::span<std::byte> bytes) { bytes[5] ^= std::byte{1}; });
+  Store store = Store::open(path());
+  EXPECT_NO_THROW(store.repair());
+  EXPECT_EQ(store.collection("vectors").count(), expected().size());
+}
+
 // A bit of a page turned, a page of zeros, a file cut short there: of each file, and at many pages.
 // Every answer is right or an error that names the file, and what was hit is found.
 TEST_F(Corrupt, EveryPage) {
