@@ -2,6 +2,7 @@
 
 #include "engine/open_store.h"
 #include "engine/vkb.h"
+#include "storage/catalog.h"
 #include "storage/error.h"
 #include "storage/manifest.h"
 #include "storage/schema.h"
@@ -11,7 +12,6 @@ namespace vkb {
 namespace {
 
 constexpr std::uint32_t kMaxM = 512;
-constexpr std::uint32_t kMaxEf = 100'000;
 
 void check_range(std::string_view what, std::uint32_t value, std::uint32_t low,
                  std::uint32_t high) {

@@ -15,8 +15,6 @@
 namespace vkb {
 namespace {
 
-constexpr std::uint32_t kMaxEf = 100'000;
-
 constexpr std::string_view kSelectCollection =
     "SELECT c.collection_id, c.uuid, c.name, d.tenant, d.name, c.dim, c.space, c.m,"
     " c.ef_construction, c.ef_search, c.model, c.metadata, c.record_count, c.last_seq,"

@@ -14,6 +14,9 @@
 
 namespace vkb {
 
+// Of ef_construction and ef_search.
+inline constexpr std::uint32_t kMaxEf = 100'000;
+
 // What a query needs to know of a collection.
 struct CollectionState {
   std::int64_t collection_id = 0;
