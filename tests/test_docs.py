@@ -22,6 +22,11 @@ def test_the_public_header_and_the_readme_stay_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 100
 
 
+def test_ci_runs_the_command_of_the_readme():
+    command = (ROOT / ".ci/run").read_text().splitlines()[-1]
+    assert f"\n    {command} " in (ROOT / "README.md").read_text()
+
+
 def test_decision_records_have_their_parts():
     records = sorted((ROOT / "docs/adr").glob("*.md"))
     assert [record.name[:4] for record in records] == [

@@ -8,46 +8,54 @@
 set -uo pipefail
 build=${1:?usage: tools/torture.sh BUILD_FOLDER [ROUNDS]}
 rounds=${2:-}
-log=$build/torture.log
-: >"$log"
+output=$build/torture
+rm -rf "$output" && mkdir "$output" || exit 1
 
 counts() {
   awk '/^torture: [0-9]/ {total[substr($0, index($0, $3))] += $2}
-       END {for (what in total) printf "%d %s\n", total[what], what}' "$log" | sort -k2
+       END {for (what in total) printf "%d %s\n", total[what], what}' "$output"/* | sort -k2
 }
-finish() {
-  kill $(jobs -p) 2>/dev/null
-  echo
-  counts
-  [ "${1:-0}" = 0 ] && echo "0 acknowledged operations lost, 0 wrong answers, 0 crashes"
-  exit "${1:-0}"
+# What does not differ from round to round, each call and each page, runs once beside the rounds.
+declare -A once
+start() {
+  VKB_SEED=1 "$build/tests/$1" >"$output/$(basename "$1")" 2>&1 &
+  once[$1]=$!
 }
-# run PROGRAM OUTPUT: its counts go to the log, and what it printed is kept when it fails.
-run() {
-  "$build/tests/$1" >"$2" 2>&1
-  local status=$?
-  grep -a '^torture: ' "$2" >>"$log"
-  [ "$status" = 0 ] && return
+# failed PROGRAM OUTPUT: shows what it printed, and ends all.
+failed() {
   cat "$2"
   echo "torture: tests/$1 failed (seed $VKB_SEED); what it printed is above"
-  return 1
+  finish 1
 }
-trap finish INT TERM
+finish() {
+  trap '' INT TERM
+  for program in "${!once[@]}"; do
+    kill "${once[$program]}" 2>/dev/null && echo "torture: tests/$program was stopped before its end"
+  done
+  { wait; } 2>/dev/null
+  echo
+  counts
+  [ "$1" = 0 ] && echo "0 acknowledged operations lost, 0 wrong answers, 0 crashes in these"
+  exit "$1"
+}
+trap 'finish 0' INT TERM
 
-# What does not differ from round to round: each call and each page, once.
 export VKB_SEED=1
-VKB_FAULTS_EVERY=1 run crash/vkb_fault_tests "$build/torture_faults.out" &
-faults=$!
-VKB_PAGES_EVERY=1 run corrupt/vkb_corrupt_tests "$build/torture_pages.out" &
-pages=$!
+VKB_FAULTS_EVERY=1 start crash/vkb_fault_tests
+VKB_PAGES_EVERY=1 start corrupt/vkb_corrupt_tests
 for ((; ; ++VKB_SEED)); do
-  export VKB_SEED
-  VKB_CRASH_ROUNDS=400 run crash/vkb_crash_tests "$build/torture.out" || finish 1
-  VKB_POWER_LOSS_IMAGES=100 run crash/vkb_power_loss_tests "$build/torture.out" || finish 1
+  for program in crash/vkb_crash_tests crash/vkb_power_loss_tests; do
+    VKB_CRASH_ROUNDS=400 VKB_POWER_LOSS_IMAGES=100 "$build/tests/$program" >"$output/now" 2>&1 ||
+      failed "$program" "$output/now"
+    grep -a '^torture: ' "$output/now" >>"$output/rounds"
+    rm "$output/now"
+  done
   kills=$(counts | awk '/ kills/ {print $1}')
   echo "torture: $kills kills so far" >&2
   [ -n "$rounds" ] && [ "$kills" -ge "$rounds" ] && break
 done
-wait $faults || finish 1
-wait $pages || finish 1
-finish
+for program in "${!once[@]}"; do
+  wait "${once[$program]}" || failed "$program" "$output/$(basename "$program")"
+  unset "once[$program]"
+done
+finish 0
