@@ -198,7 +198,8 @@ class Backup {
     file->publish();
     files_.reached("backup_manifest_written");
     // Of whoever read the old database here: they are not the new one's.
-    for (const char* suffix : {"-wal", "-shm"}) files_.remove(path(kDatabaseFile) + suffix);
+    for (const char* suffix : {"-mark", "-wal", "-shm"})
+      files_.remove(path(kDatabaseFile) + suffix);
     const std::string database = path(kDatabaseFile);
     files_.rename(database + std::string(kNewSuffix), database);
     committed_ = true;

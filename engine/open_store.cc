@@ -9,6 +9,7 @@
 #include "engine/compaction.h"
 #include "engine/open_store.h"
 #include "storage/error.h"
+#include "storage/log_mark.h"
 #include "storage/manifest.h"
 #include "storage/schema.h"
 
@@ -119,6 +120,12 @@ void OpenStore::create_or_check() {
   const std::string path = database_path(directory_);
   // Asked first: it is made after the database, see writer().
   const bool has_segments = files_.exists(segment_directory_);
+  if (options_.abandon_log && files_.exists(path)) {
+    const std::scoped_lock lock(write_mutex_);
+    writer();
+  } else if (writer_holder().empty()) {
+    verify_log(path);  // a writer has done it
+  }
   if (files_.file_size(path) > 0) {
     const ReaderLease lease(*this);
     if (!is_blank(lease.database())) return check_schema(lease.database());
@@ -173,7 +180,13 @@ Database& OpenStore::writer() {
     std::this_thread::sleep_for(kLockPoll);
   }
   try {
-    auto database = std::make_unique<Database>(database_path(directory_), Database::Mode::writer);
+    const std::string path = database_path(directory_);
+    if (options_.abandon_log) {
+      remove_log_mark(path + "-wal");
+    } else {
+      verify_log(path);
+    }
+    auto database = std::make_unique<Database>(path, Database::Mode::writer);
     migrate(*database);
     if (!files_.exists(segment_directory_)) {
       // Both entries as durable as what is committed, and this one after the database's: where it

@@ -25,9 +25,9 @@ constexpr std::string_view kWriterLock = "writer.lock";
 // Of imports; the new store keeps them.
 constexpr std::string_view kReportFolder = "reports";
 // What a store consists of. With anything else in it a directory is not replaced.
-constexpr std::array<std::string_view, 7> kStoreFiles = {
-    kDatabaseFile,  "vkb.sqlite3-journal", "vkb.sqlite3-shm", "vkb.sqlite3-wal",
-    kSegmentFolder, kWriterLock,           kReportFolder};
+constexpr std::array<std::string_view, 8> kStoreFiles = {
+    kDatabaseFile,     "vkb.sqlite3-journal", "vkb.sqlite3-mark", "vkb.sqlite3-shm",
+    "vkb.sqlite3-wal", kSegmentFolder,        kWriterLock,        kReportFolder};
 
 // Removed, with what is in it, by the destructor.
 struct TemporaryDirectory {

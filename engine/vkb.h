@@ -242,14 +242,14 @@ class Collection {
 };
 
 struct OpenOptions {
-  bool read_only = false;  // writing calls throw unsupported
-  bool create = true;      // make the directory and an empty store when there is none
+  bool read_only = false;    // writing calls throw unsupported
+  bool create = true;        // make the directory and an empty store when there is none
+  bool abandon_log = false;  // of a damaged log take what can be read; the last writes are lost
   std::chrono::milliseconds lock_timeout{5000};  // a write waits for another process's lock
   FileSystem* file_system = nullptr;
 };
 
-// A directory with tenants, databases and collections. Copies share one open store, which closes
-// with the last of them and their Collections.
+// A directory with collections. Copies share one open store, closed with the last of all handles.
 class Store {
  public:
   // Throws not_found (no store, and `create` is false), unsupported (a newer vkb wrote it).

@@ -8,8 +8,10 @@
 #include <cstring>
 #include <new>
 #include <span>
+#include <string_view>
 #include <vector>
 
+#include "storage/log_mark.h"
 #include "storage/segment_format.h"
 
 namespace vkb {
@@ -25,7 +27,8 @@ thread_local std::uint64_t bad_page = 0;
 struct CheckedFile {
   sqlite3_file base;
   bool checked;
-  std::vector<std::byte>* page;  // a copy, to write with its checksum
+  std::vector<std::byte>* page;  // of a database: a copy, to write with its checksum
+  LogMarkWriter* mark;           // of a log
 };
 
 CheckedFile* checked(sqlite3_file* file) noexcept { return reinterpret_cast<CheckedFile*>(file); }
@@ -85,8 +88,46 @@ int write(sqlite3_file* file, const void* data, int bytes, sqlite3_int64 offset)
   return inner->pMethods->xWrite(inner, self.page->data(), bytes, offset);
 }
 
+int learn_whether_checked(sqlite3_file* file, const char* path) {
+  sqlite3_file* inner = inner_of(file);
+  sqlite3_int64 size = 0;
+  if (inner->pMethods->xFileSize(inner, &size) != SQLITE_OK) return SQLITE_IOERR_FSTAT;
+  if (size == 0) {
+    checked(file)->checked = sqlite3_uri_boolean(path, "page_checksums", 1) != 0;
+    return SQLITE_OK;
+  }
+  // SQLite reads the header as well, but for a log that it finds it may write pages before.
+  std::array<std::byte, kHeaderBytes> header{};
+  if (inner->pMethods->xRead(inner, header.data(), kHeaderBytes, 0) == SQLITE_OK) {
+    checked(file)->checked = reserves_bytes(header.data());
+  }
+  return SQLITE_OK;
+}
+
+int write_log(sqlite3_file* file, const void* data, int bytes, sqlite3_int64 offset) {
+  const int code = inner_of(file)->pMethods->xWrite(inner_of(file), data, bytes, offset);
+  if (code == SQLITE_OK) {
+    checked(file)->mark->wrote(
+        {static_cast<const std::byte*>(data), static_cast<std::size_t>(bytes)},
+        static_cast<std::uint64_t>(offset));
+  }
+  return code;
+}
+
+int sync_log(sqlite3_file* file, int flags) {
+  const int code = inner_of(file)->pMethods->xSync(inner_of(file), flags);
+  if (code == SQLITE_OK) checked(file)->mark->synced();
+  return code;
+}
+
+int truncate_log(sqlite3_file* file, sqlite3_int64 size) {
+  if (size == 0 && !checked(file)->mark->remove()) return SQLITE_IOERR_TRUNCATE;
+  return inner_of(file)->pMethods->xTruncate(inner_of(file), size);
+}
+
 int close(sqlite3_file* file) {
   delete checked(file)->page;
+  delete checked(file)->mark;
   return inner_of(file)->pMethods->xClose(inner_of(file));
 }
 
@@ -133,41 +174,69 @@ constexpr sqlite3_io_methods kMethods = {
     .xUnfetch = nullptr,
 };
 
+// SQLite asks no more of a log.
+constexpr sqlite3_io_methods kLogMethods = {
+    .iVersion = 1,
+    .xClose = close,
+    .xRead = &Forward<&sqlite3_io_methods::xRead>::call,
+    .xWrite = write_log,
+    .xTruncate = truncate_log,
+    .xSync = sync_log,
+    .xFileSize = &Forward<&sqlite3_io_methods::xFileSize>::call,
+    .xLock = &Forward<&sqlite3_io_methods::xLock>::call,
+    .xUnlock = &Forward<&sqlite3_io_methods::xUnlock>::call,
+    .xCheckReservedLock = &Forward<&sqlite3_io_methods::xCheckReservedLock>::call,
+    .xFileControl = &Forward<&sqlite3_io_methods::xFileControl>::call,
+    .xSectorSize = &Forward<&sqlite3_io_methods::xSectorSize>::call,
+    .xDeviceCharacteristics = &Forward<&sqlite3_io_methods::xDeviceCharacteristics>::call,
+    .xShmMap = nullptr,
+    .xShmLock = nullptr,
+    .xShmBarrier = nullptr,
+    .xShmUnmap = nullptr,
+    .xFetch = nullptr,
+    .xUnfetch = nullptr,
+};
+
 sqlite3_vfs* inner_vfs(sqlite3_vfs* vfs) noexcept {
   return static_cast<sqlite3_vfs*>(vfs->pAppData);
 }
 
 int open(sqlite3_vfs* vfs, const char* path, sqlite3_file* file, int flags, int* out_flags) {
   sqlite3_vfs* inner = inner_vfs(vfs);
-  if ((flags & SQLITE_OPEN_MAIN_DB) == 0) return inner->xOpen(inner, path, file, flags, out_flags);
+  const bool is_log = (flags & SQLITE_OPEN_WAL) != 0;
+  if ((flags & SQLITE_OPEN_MAIN_DB) == 0 && !is_log) {
+    return inner->xOpen(inner, path, file, flags, out_flags);
+  }
   file->pMethods = nullptr;  // until it is open there is nothing to close
   sqlite3_file* inner_file = inner_of(file);
   const int code = inner->xOpen(inner, path, inner_file, flags, out_flags);
   if (code != SQLITE_OK) return code;
-  auto* page = new (std::nothrow) std::vector<std::byte>();
-  sqlite3_int64 size = 0;
-  if (page == nullptr || inner_file->pMethods->xFileSize(inner_file, &size) != SQLITE_OK) {
-    delete page;
+  auto* self = new (file) CheckedFile{};
+  try {
+    if (is_log) {
+      self->mark = new LogMarkWriter(path);
+    } else {
+      self->page = new std::vector<std::byte>();
+    }
+  } catch (const std::bad_alloc&) {
     inner_file->pMethods->xClose(inner_file);
-    return page == nullptr ? SQLITE_NOMEM : SQLITE_IOERR_FSTAT;
+    return SQLITE_NOMEM;
   }
-  auto* self = new (file) CheckedFile{{&kMethods}, false, page};
-  if (size == 0) {
-    self->checked = sqlite3_uri_boolean(path, "page_checksums", 1) != 0;
-    return SQLITE_OK;
+  self->base.pMethods = is_log ? &kLogMethods : &kMethods;
+  return is_log ? SQLITE_OK : learn_whether_checked(file, path);
+}
+
+int remove(sqlite3_vfs* vfs, const char* path, int sync_directory) {
+  if (std::string_view(path).ends_with("-wal") && !remove_log_mark(path)) {
+    return SQLITE_IOERR_DELETE;
   }
-  // SQLite reads the header as well, but for a log that it finds it may write pages before.
-  std::array<std::byte, kHeaderBytes> header{};
-  if (inner_file->pMethods->xRead(inner_file, header.data(), kHeaderBytes, 0) == SQLITE_OK) {
-    self->checked = reserves_bytes(header.data());
-  }
-  return SQLITE_OK;
+  return inner_vfs(vfs)->xDelete(inner_vfs(vfs), path, sync_directory);
 }
 
 }  // namespace
 
 const char* checked_vfs() {
-  // All but xOpen are the default's own functions, which do not look at the VFS they are given.
+  // All others are the default's own functions, which do not look at the VFS they are given.
   static sqlite3_vfs vfs = [] {
     sqlite3_vfs* inner = sqlite3_vfs_find(nullptr);
     sqlite3_vfs outer = *inner;
@@ -176,6 +245,7 @@ const char* checked_vfs() {
     outer.pNext = nullptr;
     outer.szOsFile = static_cast<int>(sizeof(CheckedFile)) + inner->szOsFile;
     outer.xOpen = open;
+    outer.xDelete = remove;
     return outer;
   }();
   [[maybe_unused]] static const int registered = sqlite3_vfs_register(&vfs, 0);

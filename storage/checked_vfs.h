@@ -14,9 +14,10 @@ inline constexpr int kPageChecksumBytes = 8;
 // The name, for sqlite3_open_v2(), of a VFS that is the default one but for database files: a page
 // gets its checksum when it is written to the file, and when it is read from there it must have it
 // (R8), or the read fails with SQLITE_IOERR_DATA. A database that was made without such checksums
-// is left without, and one of a newer vkb likewise. Not checked: pages while they are in the -wal
-// file, whose frames have checksums of SQLite's, looked at when a log is recovered. The URI
-// parameter page_checksums=0 makes a new database one without. Thread safety: all functions.
+// is left without, and one of a newer vkb likewise. Pages in the -wal file are not checked when
+// they are read; its frames have checksums of SQLite's, and how many there must be says
+// storage/log_mark.h, whose marks this VFS keeps. The URI parameter page_checksums=0 makes a new
+// database one without. Thread safety: all functions.
 const char* checked_vfs();
 
 // Whether a main database file, opened through checked_vfs(), has checksums in its pages.

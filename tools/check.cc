@@ -100,10 +100,22 @@ void append_lost(const std::string& file, const Collection& collection,
   if (!is_written) throw Error(ErrorCode::io_error, file + ": cannot write to it: " + reason);
 }
 
+// A log that cannot be read to its end keeps a store closed, unless what is behind may be lost.
+Store open_to_repair(bool may_lose, Context& context, std::vector<Problem>& found) {
+  try {
+    return context.open_to_write();
+  } catch (const Error& error) {
+    if (!may_lose || error.code() != ErrorCode::corruption) throw;
+    found.push_back({.object = "store " + context.path(), .message = error.what()});
+    return Store::open(context.path(), {.create = false, .abandon_log = true});
+  }
+}
+
 int run_repair(const std::string& lost_file, Context& context) {
-  Store store = context.open_to_write();
+  std::vector<Problem> unopened;
+  Store store = open_to_repair(!lost_file.empty(), context, unopened);
   ProgressPrinter progress(context.quiet, "records");
-  const CheckResult before = store.check(true, progress.function());
+  CheckResult before = store.check(true, progress.function());
   CheckResult after = before;
   std::uint64_t lost = 0;
   Store::LostFunction take;
@@ -116,6 +128,7 @@ int run_repair(const std::string& lost_file, Context& context) {
   if (!progress.stopped() && !before.problems.empty()) {
     after = store.repair(progress.function(), take);
   }
+  before.problems.insert(before.problems.begin(), unopened.begin(), unopened.end());
   progress.clear();
   if (progress.stopped()) {
     return context.stopped("what was rebuilt is kept; repeat the command to go on");

@@ -422,6 +422,22 @@ TEST_F(Corrupt, RowIdsThatNothingTellsAreNamed) {
   EXPECT_EQ(store.collection("vectors").count(), expected().size());
 }
 
+// A page of a file with a bit turned, with zeros, or where the file ends.
+std::string damaged(std::string bytes, std::size_t page, std::string_view damage,
+                    TestRandom& random) {
+  constexpr std::size_t kPage = 4096;
+  const std::size_t size = std::min(kPage, bytes.size() - page * kPage);
+  if (damage == "bit") {
+    char& hit = bytes[page * kPage + random.below(size)];
+    hit = static_cast<char>(hit ^ (1 << random.below(8)));
+  } else if (damage == "zeros") {
+    bytes.replace(page * kPage, size, size, '\0');
+  } else {
+    bytes.resize(page * kPage);
+  }
+  return bytes;
+}
+
 // A bit of a page turned, a page of zeros, a file cut short there: of each file, and at many pages.
 // Every answer is right or an error that names the file, and what was hit is found.
 TEST_F(Corrupt, EveryPage) {
@@ -443,18 +459,9 @@ TEST_F(Corrupt, EveryPage) {
     const std::size_t step =
         pages_every() != 0 ? pages_every() : std::max<std::size_t>(1, pages / 25);
     for (std::size_t page = 0; page < pages; page += step) {
-      const std::size_t size = std::min(kPage, sound.size() - page * kPage);
       for (const std::string_view damage : {"bit", "zeros", "cut"}) {
         SCOPED_TRACE(name + ", page " + std::to_string(page) + ": " + std::string(damage));
-        std::string bytes = sound;
-        if (damage == "bit") {
-          char& hit = bytes[page * kPage + random.below(size)];
-          hit = static_cast<char>(hit ^ (1 << random.below(8)));
-        } else if (damage == "zeros") {
-          bytes.replace(page * kPage, size, size, '\0');
-        } else {
-          bytes.resize(page * kPage);
-        }
+        const std::string bytes = damaged(sound, page, damage, random);
         if (bytes == sound) continue;
         write_whole_file(file, bytes);
         const std::vector<std::string> errors = ask_everything();
@@ -475,6 +482,63 @@ TEST_F(Corrupt, EveryPage) {
               damaged_pages, unnoticed);
   EXPECT_GT(damaged_pages, 100U);
   EXPECT_LT(unnoticed, damaged_pages / 10);
+}
+
+// The same for the log of a process that was killed: all that it has was acknowledged, and none of
+// it goes without a word.
+TEST_F(Corrupt, EveryPageOfTheLog) {
+  const TempDirectory killed;
+  Expected now = expected();
+  {
+    Store store = Store::open(path());
+    Collection collection = store.collection("vectors");
+    for (Record& record : test_records(300, kDim)) {
+      record.embedding = std::vector<float>(kDim, 0.75F);
+      if (!now.contains(record.id)) continue;
+      now.at(record.id).embedding = record.embedding;
+      collection.update({&record, 1});
+    }
+    std::filesystem::copy(path(), killed.file("store"), std::filesystem::copy_options::recursive);
+  }
+  const std::string database = killed.file("store") + "/vkb.sqlite3";
+  const auto open_killed = [&] {
+    std::filesystem::remove(database + "-shm");
+    return Store::open(killed.file("store"), {.read_only = true});
+  };
+  EXPECT_EQ(differences(now, open_killed().collection("vectors")), "");
+
+  const std::string sound = read_whole_file(database + "-wal");
+  const std::size_t pages = (sound.size() + 4095) / 4096;
+  const std::size_t step =
+      pages_every() != 0 ? pages_every() : std::max<std::size_t>(1, pages / 25);
+  ASSERT_GT(pages, 300U);
+  TestRandom random(22);
+  std::size_t damaged_pages = 0;
+  for (std::size_t page = 0; page < pages; page += step) {
+    for (const std::string_view damage : {"bit", "zeros", "cut"}) {
+      SCOPED_TRACE("log, page " + std::to_string(page) + ": " + std::string(damage));
+      const std::string bytes = damaged(sound, page, damage, random);
+      if (bytes == sound) continue;
+      write_whole_file(database + "-wal", bytes);
+      VKB_EXPECT_ERROR(open_killed(), ErrorCode::corruption, "vkb.sqlite3-wal");
+      ASSERT_FALSE(HasFailure());
+      ++damaged_pages;
+    }
+  }
+  std::printf("torture: %zu damaged pages of a log\n", damaged_pages);
+
+  // Whoever may give up what is lost gets a store that works.
+  VKB_EXPECT_ERROR(Store::open(killed.file("store")), ErrorCode::corruption, "repair --lost");
+  write_whole_file(database + "-wal", sound.substr(0, sound.size() / 2));
+  std::filesystem::remove(database + "-shm");
+  {
+    Store store = Store::open(killed.file("store"), {.abandon_log = true});
+    Collection collection = store.collection("vectors");
+    EXPECT_EQ(collection.count(), now.size());
+    for (const Problem& problem : store.check(true).problems) ADD_FAILURE() << problem.message;
+    collection.remove(std::vector<std::string>{"r1"});
+  }
+  EXPECT_EQ(open_killed().collection("vectors").count(), now.size() - 1);
 }
 
 TEST_F(Corrupt, AVectorOfTheWrongSizeInTheLog) {

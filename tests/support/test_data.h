@@ -18,13 +18,13 @@
 
 namespace vkb {
 
-// SplitMix64 (Steele, Lea & Flood 2014): the same numbers with every standard library.
 // VKB_SEED=N, for `make torture`: other random numbers than the usual ones.
 inline std::uint64_t other_seed(std::uint64_t usual) {
   const char* asked = std::getenv("VKB_SEED");
   return asked == nullptr ? usual : usual + 1000 * static_cast<std::uint64_t>(std::atoll(asked));
 }
 
+// SplitMix64 (Steele, Lea & Flood 2014): the same numbers with every standard library.
 class TestRandom {
  public:
   explicit TestRandom(std::uint64_t seed) : state_(seed) {}

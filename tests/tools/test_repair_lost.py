@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import struct
+import subprocess
 
 
 def test_what_is_left_of_lost_records_goes_into_a_file(vkb, tmp_path):
@@ -59,6 +60,46 @@ def test_what_is_left_of_lost_records_goes_into_a_file(vkb, tmp_path):
     assert json.loads(vkb("check", "--deep", "--json", *at).stdout)["ok"]
     left = {json.loads(line)["id"] for line in vkb("export", "--jsonl", "-", *at).stdout.splitlines()}
     assert left == {f"r{n}" for n in range(5000)} - {record["id"] for record in lost}
+
+
+def test_a_damaged_log_is_named_and_given_up_on_demand(vkb, vkb_binary, tmp_path):
+    """R1, R8: SQLite itself would end the log at the damage, without a word."""
+    store = tmp_path / "kb"
+    at = ["--path", store]
+    vkb("add", "--jsonl", "-", "--collection", "notes", *at, input=record_lines(0, 10))
+    command = [str(vkb_binary), "add", "--jsonl", "-", "--collection", "notes", *map(str, at)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, cwd=tmp_path) as adding:
+        adding.stdin.write(record_lines(10, 20_000).encode())
+        adding.stdin.flush()
+        while int(vkb("count", *at).stdout) < 5000:
+            pass
+        adding.kill()
+    log = store / "vkb.sqlite3-wal"
+    sound = log.read_bytes()
+    (store / "vkb.sqlite3-shm").unlink()
+    log.write_bytes(sound[: len(sound) // 2] + b"\xff" + sound[len(sound) // 2 + 1 :])
+
+    for verb in (["count"], ["query", "--vector", "[0,0,1,0.5]"], ["delete", "--id", "r3"], ["repair"]):
+        refused = vkb(*verb, *at, check=False)
+        assert refused.returncode == 1
+        assert "vkb.sqlite3-wal" in refused.stderr
+        assert "repair --lost" in refused.stderr
+    (found,) = json.loads(vkb("check", "--json", *at, check=False).stdout)["problems"]
+    assert "vkb.sqlite3-wal" in found["message"]
+
+    done = json.loads(vkb("repair", "--lost", tmp_path / "lost.jsonl", "--json", *at).stdout)
+    assert done["ok"]
+    assert "vkb.sqlite3-wal" in done["found"][0]["message"]
+    assert 10 <= int(vkb("count", *at).stdout) < 20_000
+    assert json.loads(vkb("check", "--deep", "--json", *at).stdout)["ok"]
+
+
+def record_lines(first: int, end: int) -> str:
+    return "".join(
+        json.dumps({"id": f"r{n}", "embedding": [n % 7, n / 100, 1.0, 0.5], "document": f"text {n}"})
+        + "\n"
+        for n in range(first, end)
+    )
 
 
 def floats(values: list[float]) -> bytes:

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "storage/log_mark.h"
+
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+#include <new>
+#include <string_view>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "storage/checked_vfs.h"
+#include "storage/error.h"
+#include "storage/segment_format.h"
+
+namespace vkb {
+namespace {
+
+constexpr std::string_view kLogSuffix = "-wal";
+constexpr std::string_view kMarkSuffix = "-mark";
+
+// The log's header: magic, version, page size, checkpoint number, two salts, two checksums; a
+// frame's: page number, size of the database after a commit, else 0, the salts, two checksums.
+constexpr std::size_t kHeaderBytes = 32;
+constexpr std::size_t kFrameHeaderBytes = 24;
+constexpr std::uint32_t kMagic = 0x377F0682;  // its last bit: checksums are of big-endian words
+constexpr std::size_t kPageSizeAt = 8;
+constexpr std::size_t kSaltAt = 16;
+constexpr std::size_t kHeaderChecksumAt = 24;
+constexpr std::size_t kCommitAt = 4;
+constexpr std::size_t kFrameSaltAt = 8;
+constexpr std::size_t kFrameChecksumAt = 16;
+constexpr std::size_t kPageSizeAtDatabase = 16;  // in its header, two bytes
+
+using Bytes = std::span<const std::byte>;
+
+std::string mark_of(std::string_view log_path) {
+  return std::string(log_path.substr(0, log_path.size() - kLogSuffix.size())).append(kMarkSuffix);
+}
+
+[[noreturn]] void fail(const std::string& path, const std::string& doing) {
+  throw Error(ErrorCode::io_error, path + ": cannot " + doing + ": " + std::strerror(errno));
+}
+
+// A file to read, through SQLite's default VFS: closing a descriptor of its own on a database would
+// give up the locks that this process has on it (fcntl(2)).
+class InputFile {
+ public:
+  explicit InputFile(const std::string& path) : path_(path) {
+    sqlite3_vfs* vfs = sqlite3_vfs_find(nullptr);
+    memory_.resize(static_cast<std::size_t>(vfs->szOsFile) / sizeof(std::max_align_t) + 1);
+    if (::access(path.c_str(), F_OK) != 0 && errno == ENOENT) return;
+    int flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_MAIN_DB;
+    sqlite3_int64 size = 0;
+    if (vfs->xOpen(vfs, path.c_str(), get(), flags, &flags) != SQLITE_OK) fail(path, "open it");
+    is_open_ = true;
+    if (get()->pMethods->xFileSize(get(), &size) != SQLITE_OK) fail(path, "look at its size");
+    size_ = static_cast<std::uint64_t>(size);
+  }
+  ~InputFile() {
+    if (is_open_) get()->pMethods->xClose(get());
+  }
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
+
+  bool is_open() const noexcept { return is_open_; }
+  std::uint64_t size() const noexcept { return size_; }
+  // False when the file ends before.
+  bool read(std::uint64_t offset, std::span<std::byte> out) {
+    if (offset + out.size() > size_) return false;
+    const int code = get()->pMethods->xRead(get(), out.data(), static_cast<int>(out.size()),
+                                            static_cast<sqlite3_int64>(offset));
+    if (code == SQLITE_IOERR_SHORT_READ) return false;  // cut just now
+    if (code != SQLITE_OK) fail(path_, "read it");
+    return true;
+  }
+
+ private:
+  sqlite3_file* get() noexcept { return reinterpret_cast<sqlite3_file*>(memory_.data()); }
+
+  const std::string path_;
+  std::vector<std::max_align_t> memory_;
+  bool is_open_ = false;
+  std::uint64_t size_ = 0;
+};
+
+std::uint32_t big_endian(Bytes bytes, std::size_t at) {
+  std::uint32_t value = 0;
+  std::memcpy(&value, bytes.data() + at, sizeof value);
+  return std::endian::native == std::endian::big ? value : __builtin_bswap32(value);
+}
+
+std::uint64_t salt_of(Bytes bytes, std::size_t at) {
+  return std::uint64_t{big_endian(bytes, at)} << 32 | big_endian(bytes, at + 4);
+}
+
+std::uint64_t hash_of(Bytes page) noexcept {
+  const std::size_t kept = kPageChecksumBytes;
+  return Checksum::of(page.first(page.size() - std::min(page.size(), kept)));
+}
+
+// The checksum that runs through a log.
+class RunningChecksum {
+ public:
+  explicit RunningChecksum(bool swaps) : swaps_(swaps) {}
+  void add(Bytes bytes) {
+    for (std::size_t at = 0; at + 8 <= bytes.size(); at += 8) {
+      first_ += word(bytes, at) + second_;
+      second_ += word(bytes, at + 4) + first_;
+    }
+  }
+  bool is(Bytes bytes, std::size_t at) const {
+    return big_endian(bytes, at) == first_ && big_endian(bytes, at + 4) == second_;
+  }
+
+ private:
+  std::uint32_t word(Bytes bytes, std::size_t at) const {
+    std::uint32_t value = 0;
+    std::memcpy(&value, bytes.data() + at, sizeof value);
+    return swaps_ ? __builtin_bswap32(value) : value;
+  }
+
+  const bool swaps_;
+  std::uint32_t first_ = 0;
+  std::uint32_t second_ = 0;
+};
+
+// As it stands in its file.
+struct KeptMark {
+  std::array<char, 8> magic{'v', 'k', 'b', 'm', 'a', 'r', 'k', '1'};
+  LogMark mark;
+  std::uint64_t checksum = 0;  // of what comes before
+
+  std::uint64_t expected() const {
+    return Checksum::of(std::as_bytes(std::span(this, 1)).first(offsetof(KeptMark, checksum)));
+  }
+};
+static_assert(sizeof(KeptMark) == 48);
+
+// Nothing when there is none, or none that is whole.
+std::optional<LogMark> read_mark(const std::string& database_path) {
+  InputFile file(database_path + std::string(kMarkSuffix));
+  KeptMark kept;
+  if (!file.is_open() || !file.read(0, std::as_writable_bytes(std::span(&kept, 1))) ||
+      kept.magic != KeptMark{}.magic || kept.checksum != kept.expected()) {
+    return std::nullopt;
+  }
+  return kept.mark;
+}
+
+// Whether the last page that the log had is in the database: then all of it is, as a checkpoint
+// takes all that was committed before it lets a log go.
+bool is_checkpointed(const std::string& database_path, const LogMark& mark) {
+  if (mark.page == 0) return true;
+  InputFile file(database_path);
+  std::array<std::byte, kPageSizeAtDatabase + 2> header{};
+  if (!file.is_open() || !file.read(0, header)) return false;
+  const std::size_t size = std::to_integer<std::size_t>(header[kPageSizeAtDatabase]) << 8 |
+                           std::to_integer<std::size_t>(header[kPageSizeAtDatabase + 1]);
+  std::vector<std::byte> page(size == 1 ? 65536 : size);  // as the format has it
+  return page.size() > kPageChecksumBytes && file.read((mark.page - 1) * page.size(), page) &&
+         hash_of(page) == mark.page_hash;
+}
+
+// What is wrong with the part of a log that was synced, or nothing.
+std::string find_damage(const std::string& database_path, const LogMark& mark) {
+  InputFile file(database_path + std::string(kLogSuffix));
+  if (file.size() == 0) {
+    if (is_checkpointed(database_path, mark)) return "";
+    return file.is_open() ? "it is empty" : "it is missing";
+  }
+  std::array<std::byte, kHeaderBytes> header{};
+  const bool is_whole = file.read(0, header);
+  const std::uint32_t magic = big_endian(header, 0);
+  RunningChecksum checksum(((magic & 1) != 0) != (std::endian::native == std::endian::big));
+  checksum.add(Bytes(header).first(kHeaderChecksumAt));
+  const std::size_t page_bytes = big_endian(header, kPageSizeAt);
+  if (!is_whole || (magic & ~1U) != kMagic || !checksum.is(header, kHeaderChecksumAt) ||
+      page_bytes < 512 || page_bytes > 65536) {
+    return "its header is damaged";
+  }
+  if (salt_of(header, kSaltAt) != mark.salt) return "";  // another log by now
+  std::vector<std::byte> frame(kFrameHeaderBytes + page_bytes);
+  for (std::uint64_t at = kHeaderBytes; at < mark.end; at += frame.size()) {
+    if (!file.read(at, frame)) return "it ends at byte " + std::to_string(file.size());
+    checksum.add(Bytes(frame).first(kFrameSaltAt));
+    checksum.add(Bytes(frame).subspan(kFrameHeaderBytes));
+    if (salt_of(frame, kFrameSaltAt) != mark.salt || !checksum.is(frame, kFrameChecksumAt)) {
+      return "its frame at byte " + std::to_string(at) + " does not match its checksum";
+    }
+  }
+  return "";
+}
+
+}  // namespace
+
+LogMarkWriter::LogMarkWriter(const std::string& log_path) : log_path_(log_path) {}
+
+LogMarkWriter::~LogMarkWriter() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+void LogMarkWriter::wrote(Bytes data, std::uint64_t offset) noexcept {
+  if (data.size() == kHeaderBytes && offset == 0) {
+    next_ = {.salt = salt_of(data, kSaltAt), .end = kHeaderBytes};
+    return;
+  }
+  if (data.size() == kFrameHeaderBytes) {
+    // What is committed is never written again. So here is something else than what was to be: the
+    // log goes on after a rollback, or the checksums of a long transaction are written anew.
+    if (offset < next_.end) next_ = synced_;
+    next_.salt = salt_of(data, kFrameSaltAt);
+    commit_ = big_endian(data, kCommitAt) != 0 ? big_endian(data, 0) : 0;
+    commit_data_at_ = offset + kFrameHeaderBytes;
+  } else {
+    data_at_ = offset;
+    data_end_ = offset + data.size();
+    data_hash_ = hash_of(data);
+  }
+  if (commit_ != 0 && commit_data_at_ == data_at_) {
+    next_.end = data_end_;
+    next_.page = commit_;
+    next_.page_hash = data_hash_;
+  }
+}
+
+void LogMarkWriter::synced() noexcept {
+  if (next_ == synced_) return;
+  synced_ = next_;
+  KeptMark kept{.mark = synced_};
+  kept.checksum = kept.expected();
+  try {
+    if (fd_ < 0) fd_ = ::open(mark_of(log_path_).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+  } catch (const std::bad_alloc&) {
+  }
+  if (fd_ >= 0) std::ignore = ::pwrite(fd_, &kept, sizeof kept, 0);
+}
+
+bool LogMarkWriter::remove() noexcept {
+  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+  return remove_log_mark(log_path_);
+}
+
+bool remove_log_mark(const std::string& log_path) noexcept {
+  try {
+    const std::string path = mark_of(log_path);
+    const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return errno == ENOENT;
+    // Emptied first: a power loss may bring back the name, and must not bring back the content.
+    const bool is_empty = ::ftruncate(fd, 0) == 0 && ::fdatasync(fd) == 0;
+    ::close(fd);
+    if (is_empty) ::unlink(path.c_str());
+    return is_empty;
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+}
+
+void verify_log(const std::string& database_path) {
+  for (;;) {
+    const std::optional<LogMark> mark = read_mark(database_path);
+    if (!mark) return;
+    // Whoever begins a log anew writes its header first, so that a second look sees another log.
+    if (find_damage(database_path, *mark).empty()) return;
+    const std::string damage = find_damage(database_path, *mark);
+    if (damage.empty()) return;
+    if (read_mark(database_path) != mark) continue;
+    throw Error(ErrorCode::corruption,
+                database_path + std::string(kLogSuffix) + ": " + damage + ", though " +
+                    std::to_string(mark->end) +
+                    " bytes were written and synced: writes of the last time are lost; restore a "
+                    "backup, or go on without them with `vkb repair --lost FILE`");
+  }
+}
+
+}  // namespace vkb

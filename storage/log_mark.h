@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+
+namespace vkb {
+
+// SQLite takes the first frame of its -wal file that does not match its checksum for the end of the
+// log: that is what a power loss leaves of a commit that was not synced. Damage to a synced commit
+// looks the same, and would take this commit and all after it away without a word (R1, R8). So the
+// end of what was synced is kept in a file of its own beside the database, `-mark`. It is written
+// after the sync, hence never ahead of the log, and is not synced itself: what a power loss takes
+// of it only leaves less to compare.
+// (SQLite's file format, "The Write-Ahead Log".)
+struct LogMark {
+  std::uint64_t salt = 0;       // of the log's header: another one after it was begun anew
+  std::uint64_t end = 0;        // bytes of the log that are synced: whole transactions
+  std::uint64_t page = 0;       // the number of the last page in them, 0: none
+  std::uint64_t page_hash = 0;  // of that page without the bytes kept for checksums
+  bool operator==(const LogMark&) const = default;
+};
+
+// Follows the writes and syncs of one -wal file. Thread safety: one thread at a time.
+class LogMarkWriter {
+ public:
+  explicit LogMarkWriter(const std::string& log_path);
+  ~LogMarkWriter();
+  LogMarkWriter(const LogMarkWriter&) = delete;
+  LogMarkWriter& operator=(const LogMarkWriter&) = delete;
+
+  void wrote(std::span<const std::byte> data, std::uint64_t offset) noexcept;
+  // A mark that cannot be written stays behind, which does no harm.
+  void synced() noexcept;
+  // Before the log is emptied: as remove_log_mark().
+  bool remove() noexcept;
+
+ private:
+  const std::string log_path_;
+  int fd_ = -1;
+  LogMark synced_;
+  LogMark next_;  // with the next sync
+  // The last frame's header: the page, when it ends a transaction, and where its content belongs.
+  std::uint32_t commit_ = 0;
+  std::uint64_t commit_data_at_ = 0;
+  // The last content.
+  std::uint64_t data_at_ = 0;
+  std::uint64_t data_end_ = 0;
+  std::uint64_t data_hash_ = 0;
+};
+
+// Makes the mark of a log say nothing, on disk when this returns: the log is about to be emptied,
+// or taken as it is. False when that cannot be.
+bool remove_log_mark(const std::string& log_path) noexcept;
+
+// Throws corruption when a part of a database's log that was synced cannot be read, unless it is
+// in the database by now. Right beside a writer as well.
+void verify_log(const std::string& database_path);
+
+}  // namespace vkb
