@@ -11,8 +11,8 @@
 //
 // Durability: when a writing call returns, its effect survives a crash of the process or the
 // machine. Visibility: a reading call sees one state of the whole store, everything committed
-// before it began, by this process or another. Errors: every call may throw vkb::Error with
-// `corruption` (bytes on disk are damaged), `io_error`, and, when it writes, `busy` (another
+// before it began, by this process or another. Errors: every call may throw std::bad_alloc, or
+// vkb::Error with `corruption` (damage on disk), `io_error`, and, when it writes, `busy` (another
 // process is the writer); further codes stand at the call. Thread safety: all methods of Store and
 // Collection, from any thread. Processes: any number may read; one writes at a time, and takes the
 // writer lock with its first write, not by opening. A Store does not survive fork(): a child can

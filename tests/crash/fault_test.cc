@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A worker writes, and one of its calls of the operating system fails: the first, the second, and
-// so on, in each of the ways that such a call has. The call is reported as an error or made good;
-// what was acknowledged stays, an operation that failed is there whole or not at all, and the store
-// goes on working, on a full disk as soon as there is room (R1-R5).
+// A worker writes, and one of its calls of the operating system fails, or an allocation: the first,
+// the second, and so on, in each of the ways that such a call has. It is reported as an error or
+// made good; what was acknowledged stays, an operation that failed is there whole or not at all,
+// and the store goes on working, on a full disk as soon as there is room (R1-R5).
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -5,6 +5,7 @@
 // the journal has the order in which the kernel saw them.
 #include "tests/support/io_shim.h"
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdarg>
 #include <cstdlib>
@@ -43,6 +45,8 @@ bool concerns(IoFault fault, Call call) noexcept {
       return call == Call::open || call == Call::create;
     case IoFault::no_memory:
       return call == Call::map;
+    case IoFault::no_allocation:
+      return false;
   }
   return false;
 }
@@ -60,6 +64,24 @@ int error_of(IoFault fault) noexcept {
     default:
       return EIO;
   }
+}
+
+// The allocation that fails, counted from 1; 0: none. Not of Shim, which allocates.
+std::atomic<bool> allocations_count = false;
+std::atomic<std::uint64_t> allocations = 0;
+std::atomic<std::uint64_t> failing_allocation = 0;
+
+// caller: CRoaring 0.2 does not look at what it gets, so its own allocations never fail.
+bool allocation_fails(const void* caller) noexcept {
+  if (!allocations_count.load(std::memory_order_relaxed)) return false;
+  if (allocations.fetch_add(1, std::memory_order_relaxed) + 1 != failing_allocation) return false;
+  Dl_info library{};
+  if (::dladdr(caller, &library) != 0 &&
+      std::string_view(library.dli_fname).find("libroaring") != std::string_view::npos) {
+    return false;
+  }
+  errno = ENOMEM;
+  return true;
 }
 
 class Shim {
@@ -103,6 +125,7 @@ class Shim {
     return fds_.contains(fd);
   }
   void opened(int fd) {
+    if (fault_ == IoFault::no_allocation) allocations_count = true;
     const std::lock_guard lock(mutex_);
     fds_.insert(fd);
   }
@@ -127,7 +150,8 @@ class Shim {
     }
   }
   void write_count() const {
-    const std::string text = std::to_string(count_);
+    allocations_count = false;
+    const std::string text = std::to_string(count_ + allocations);
     const char* path = std::getenv("VKB_IO_COUNT");
     const long fd = ::syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
     if (::syscall(SYS_write, fd, text.data(), text.size()) < 0) std::_Exit(4);
@@ -150,6 +174,7 @@ class Shim {
     if (kind == kIoFaults.end() || space == std::string_view::npos) std::_Exit(4);
     fault_ = static_cast<IoFault>(kind - kIoFaults.begin());
     nth_ = std::strtoull(text.data() + space + 1, nullptr, 10);
+    if (fault_ == IoFault::no_allocation) failing_allocation = nth_;
   }
   bool counts(Call kind) {
     if (!fault_ || !concerns(*fault_, kind)) return false;
@@ -242,6 +267,31 @@ int shimmed_name(Call call, IoKind kind, const char* path, const char* to, const
 
 using vkb::Call;
 using vkb::IoKind;
+
+// Sanitizers have an allocator of their own.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+// NOLINTBEGIN(bugprone-reserved-identifier): glibc's own, for programs that define malloc.
+extern "C" void* __libc_malloc(std::size_t);
+extern "C" void* __libc_calloc(std::size_t, std::size_t);
+extern "C" void* __libc_realloc(void*, std::size_t);
+extern "C" void* __libc_memalign(std::size_t, std::size_t);
+// NOLINTEND(bugprone-reserved-identifier)
+
+extern "C" void* malloc(std::size_t size) noexcept {
+  return vkb::allocation_fails(__builtin_return_address(0)) ? nullptr : __libc_malloc(size);
+}
+extern "C" void* calloc(std::size_t count, std::size_t size) noexcept {
+  return vkb::allocation_fails(__builtin_return_address(0)) ? nullptr : __libc_calloc(count, size);
+}
+extern "C" void* realloc(void* memory, std::size_t size) noexcept {
+  return vkb::allocation_fails(__builtin_return_address(0)) ? nullptr
+                                                            : __libc_realloc(memory, size);
+}
+extern "C" void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
+  return vkb::allocation_fails(__builtin_return_address(0)) ? nullptr
+                                                            : __libc_memalign(alignment, size);
+}
+#endif
 
 // NOLINTBEGIN(cert-dcl50-cpp): libc's own signatures.
 extern "C" int open(const char* path, int flags, ...) {

@@ -4,7 +4,8 @@
 // does to the files below one directory (VKB_IO_ROOT, ending in a slash), SQLite's calls included,
 // and to have calls on them fail:
 //   VKB_IO_JOURNAL=FILE     what it changed there, in order: read_io_journal()
-//   VKB_IO_FAULT=KIND N     the Nth call that a fault of that kind concerns fails, see IoFault
+//   VKB_IO_FAULT=KIND N     the Nth call that a fault of that kind concerns fails, see IoFault;
+//                           allocations, wherever they are made, count from the first such call on
 //   VKB_IO_COUNT=FILE       at the end: how many calls the fault concerned
 #pragma once
 
@@ -41,9 +42,11 @@ enum class IoFault {
   short_read,     // half of it is read
   no_descriptor,  // open: EMFILE
   no_memory,      // mmap: ENOMEM
+  no_allocation,  // malloc and its kin, which C++'s new calls: null
 };
-inline constexpr std::array<const char*, 7> kIoFaults = {
-    "error", "full", "interrupted", "short_write", "short_read", "no_descriptor", "no_memory"};
+inline constexpr std::array<const char*, 8> kIoFaults = {
+    "error",      "full",          "interrupted", "short_write",
+    "short_read", "no_descriptor", "no_memory",   "no_allocation"};
 
 struct IoHeader {
   IoKind kind;
