@@ -166,6 +166,11 @@ Database& OpenStore::writer() {
     throw Error(ErrorCode::unsupported, "store " + directory_ + " was opened read-only");
   }
   last_write_ = steady_clock::now();
+  if (writer_ && writer_->is_given_up()) {
+    throw Error(ErrorCode::io_error, "store " + directory_ +
+                                         ": a sync of vkb.sqlite3 failed, so it is written no "
+                                         "more; close the store and open it again");
+  }
   if (writer_) return *writer_;
   const auto deadline = steady_clock::now() + options_.lock_timeout;
   while (!writer_lock_) {
@@ -211,6 +216,7 @@ void OpenStore::release_writer_if_idle() {
   const std::unique_lock lock(write_mutex_, std::try_to_lock);
   if (!lock || !writer_ || writer_holds_ > 0) return;
   if (steady_clock::now() - last_write_ < kWriterIdle) return;
+  if (writer_->is_given_up()) return;  // another connection would begin anew as if nothing were
   close_writer();
 }
 

@@ -29,6 +29,7 @@ struct CheckedFile {
   bool checked;
   std::vector<std::byte>* page;  // of a database: a copy, to write with its checksum
   LogMarkWriter* mark;           // of a log
+  bool is_given_up;              // a sync failed
 };
 
 CheckedFile* checked(sqlite3_file* file) noexcept { return reinterpret_cast<CheckedFile*>(file); }
@@ -71,6 +72,7 @@ int read(sqlite3_file* file, void* out, int bytes, sqlite3_int64 offset) {
 int write(sqlite3_file* file, const void* data, int bytes, sqlite3_int64 offset) {
   sqlite3_file* inner = inner_of(file);
   CheckedFile& self = *checked(file);
+  if (self.is_given_up) return SQLITE_IOERR_WRITE;
   const auto* begin = static_cast<const std::byte*>(data);
   if (offset == 0 && bytes >= kHeaderBytes) self.checked = reserves_bytes(begin);
   if (!self.checked || !is_page(bytes, offset)) {
@@ -104,7 +106,27 @@ int learn_whether_checked(sqlite3_file* file, const char* path) {
   return SQLITE_OK;
 }
 
+// What the kernel still has of a file whose sync failed is unknown, and it says so only once. A
+// second sync would succeed, and mean nothing.
+int sync(sqlite3_file* file, int flags) {
+  CheckedFile& self = *checked(file);
+  if (self.is_given_up) return SQLITE_IOERR_FSYNC;
+  const int code = inner_of(file)->pMethods->xSync(inner_of(file), flags);
+  self.is_given_up = code != SQLITE_OK;
+  if (code == SQLITE_OK && self.mark != nullptr) self.mark->synced();
+  return code;
+}
+
+int truncate(sqlite3_file* file, sqlite3_int64 size) {
+  CheckedFile& self = *checked(file);
+  if (self.is_given_up || (self.mark != nullptr && size == 0 && !self.mark->remove())) {
+    return SQLITE_IOERR_TRUNCATE;
+  }
+  return inner_of(file)->pMethods->xTruncate(inner_of(file), size);
+}
+
 int write_log(sqlite3_file* file, const void* data, int bytes, sqlite3_int64 offset) {
+  if (checked(file)->is_given_up) return SQLITE_IOERR_WRITE;
   const int code = inner_of(file)->pMethods->xWrite(inner_of(file), data, bytes, offset);
   if (code == SQLITE_OK) {
     checked(file)->mark->wrote(
@@ -112,17 +134,6 @@ int write_log(sqlite3_file* file, const void* data, int bytes, sqlite3_int64 off
         static_cast<std::uint64_t>(offset));
   }
   return code;
-}
-
-int sync_log(sqlite3_file* file, int flags) {
-  const int code = inner_of(file)->pMethods->xSync(inner_of(file), flags);
-  if (code == SQLITE_OK) checked(file)->mark->synced();
-  return code;
-}
-
-int truncate_log(sqlite3_file* file, sqlite3_int64 size) {
-  if (size == 0 && !checked(file)->mark->remove()) return SQLITE_IOERR_TRUNCATE;
-  return inner_of(file)->pMethods->xTruncate(inner_of(file), size);
 }
 
 int close(sqlite3_file* file) {
@@ -157,8 +168,8 @@ constexpr sqlite3_io_methods kMethods = {
     .xClose = close,
     .xRead = read,
     .xWrite = write,
-    .xTruncate = &Forward<&sqlite3_io_methods::xTruncate>::call,
-    .xSync = &Forward<&sqlite3_io_methods::xSync>::call,
+    .xTruncate = truncate,
+    .xSync = sync,
     .xFileSize = &Forward<&sqlite3_io_methods::xFileSize>::call,
     .xLock = &Forward<&sqlite3_io_methods::xLock>::call,
     .xUnlock = &Forward<&sqlite3_io_methods::xUnlock>::call,
@@ -180,8 +191,8 @@ constexpr sqlite3_io_methods kLogMethods = {
     .xClose = close,
     .xRead = &Forward<&sqlite3_io_methods::xRead>::call,
     .xWrite = write_log,
-    .xTruncate = truncate_log,
-    .xSync = sync_log,
+    .xTruncate = truncate,
+    .xSync = sync,
     .xFileSize = &Forward<&sqlite3_io_methods::xFileSize>::call,
     .xLock = &Forward<&sqlite3_io_methods::xLock>::call,
     .xUnlock = &Forward<&sqlite3_io_methods::xUnlock>::call,
@@ -254,6 +265,11 @@ const char* checked_vfs() {
 
 bool has_page_checksums(sqlite3_file* file) noexcept {
   return file->pMethods == &kMethods && checked(file)->checked;
+}
+
+bool is_given_up(sqlite3_file* file) noexcept {
+  return (file->pMethods == &kMethods || file->pMethods == &kLogMethods) &&
+         checked(file)->is_given_up;
 }
 
 std::uint64_t last_bad_page() noexcept { return bad_page; }

@@ -23,6 +23,9 @@ const char* checked_vfs();
 // Whether a main database file, opened through checked_vfs(), has checksums in its pages.
 bool has_page_checksums(sqlite3_file* file) noexcept;
 
+// Whether a sync of a database file or log, opened so, failed. It is written no more.
+bool is_given_up(sqlite3_file* file) noexcept;
+
 // The number of the page that this thread last found without its checksum.
 std::uint64_t last_bad_page() noexcept;
 

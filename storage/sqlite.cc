@@ -230,6 +230,15 @@ bool Database::has_page_checksums() const {
   return file != nullptr && vkb::has_page_checksums(file);
 }
 
+bool Database::is_given_up() const {
+  for (const int which : {SQLITE_FCNTL_FILE_POINTER, SQLITE_FCNTL_JOURNAL_POINTER}) {
+    sqlite3_file* file = nullptr;
+    sqlite3_file_control(handle_, "main", which, &file);
+    if (file != nullptr && vkb::is_given_up(file)) return true;
+  }
+  return false;
+}
+
 void Database::add_page_checksums() {
   reserve_page_checksums(handle_);
   execute("VACUUM");
@@ -303,6 +312,9 @@ void Database::fail(int code, std::string_view doing) const {
     kind = ErrorCode::corruption;
     reason = "page " + std::to_string(last_bad_page()) + " does not match its checksum";
     advice = "; run `vkb check`, or restore a backup";
+  }
+  if (handle_ && is_given_up()) {
+    advice = "; a sync failed: nothing more is written until the store is closed and opened again";
   }
   throw Error(kind, path_ + ": cannot " + std::string(doing.substr(0, 200)) + ": " + reason +
                         std::string(advice));

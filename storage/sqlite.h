@@ -109,7 +109,9 @@ class Database {
   // Whether each page has a checksum, which is compared when it is read from the file (R8): else
   // the database is one of an older vkb.
   bool has_page_checksums() const;
-  // Gives it them, unless a reader holds the log: it has them when that becomes part of the file.
+  // Whether a sync failed: what the disk has is unknown, so that this connection writes no more.
+  bool is_given_up() const;
+  // Gives it page checksums, unless a reader holds the log: it has them when that becomes part of the file.
   // Writes everything anew, in one transaction; there is none going on.
   void add_page_checksums();
   // "PRAGMA quick_check" as a list of findings, empty when sound.

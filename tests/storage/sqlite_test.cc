@@ -15,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/system_call_faults.h"
 #include "tests/support/temp_directory.h"
 #include "tests/support/test_data.h"
 #include "tests/support/test_database.h"
@@ -182,6 +183,38 @@ TEST(Database, AFullDiskIsAnIoErrorAndTheTransactionIsGone) {
   db.execute("PRAGMA max_page_count=1000");
   fill();
   EXPECT_EQ(integer_of(db, "SELECT count(*) FROM t"), 101);
+}
+
+// What a second sync would say is not true of the pages that the first one lost.
+TEST(Database, R1_AFailedSyncIsNotTriedAgain) {
+  for (const bool at_checkpoint : {false, true}) {
+    const TempDirectory directory;
+    const std::string path = directory.file("db");
+    {
+      Database db(path, Mode::writer);
+      db.execute("CREATE TABLE t(a); INSERT INTO t VALUES(1)");
+      {
+        SystemCallFaults system_calls;
+        system_calls.file_sync_error = EIO;
+        const auto write = [&] {
+          at_checkpoint ? (void)db.checkpoint(true) : db.execute("INSERT INTO t VALUES(2)");
+        };
+        VKB_EXPECT_ERROR(write(), ErrorCode::io_error, "closed and opened again");
+      }
+      EXPECT_TRUE(db.is_given_up());
+      for (const char* sql : {"INSERT INTO t VALUES(3)", "DELETE FROM t"}) {
+        VKB_EXPECT_ERROR(db.execute(sql), ErrorCode::io_error, "closed and opened again");
+      }
+      VKB_EXPECT_ERROR(db.checkpoint(true), ErrorCode::io_error, "closed and opened again");
+      EXPECT_EQ(integer_of(db, "SELECT count(*) FROM t WHERE a=1"), 1);
+      EXPECT_EQ(integer_of(db, "SELECT count(*) FROM t WHERE a>2"), 0);
+    }
+    Database db(path, Mode::writer);
+    EXPECT_FALSE(db.is_given_up());
+    EXPECT_EQ(integer_of(db, "SELECT count(*) FROM t WHERE a=1"), 1);
+    db.execute("INSERT INTO t VALUES(4)");
+    EXPECT_TRUE(db.checkpoint(true));
+  }
 }
 
 TEST(Transaction, IsRolledBackUnlessCommitted) {
