@@ -18,25 +18,35 @@ counts() {
 # What does not differ from round to round, each call and each page, runs once beside the rounds.
 declare -A once
 start() {
-  VKB_SEED=1 "$build/tests/$1" >"$output/$(basename "$1")" 2>&1 &
+  VKB_SEED=1 stdbuf -oL "$build/tests/$1" >"$output/$(basename "$1")" 2>&1 &
   once[$1]=$!
 }
-# failed PROGRAM OUTPUT: shows what it printed, and ends all.
+# failed PROGRAM OUTPUT: shows what it printed.
 failed() {
   cat "$2"
   echo "torture: tests/$1 failed (seed $VKB_SEED); what it printed is above"
-  finish 1
 }
 finish() {
+  local status=$1
   trap '' INT TERM
   for program in "${!once[@]}"; do
-    kill "${once[$program]}" 2>/dev/null && echo "torture: tests/$program was stopped before its end"
+    if kill "${once[$program]}" 2>/dev/null; then
+      echo "torture: tests/$program was stopped before its end"
+    else
+      ended "$program" || status=1
+    fi
   done
   { wait; } 2>/dev/null
   echo
   counts
-  [ "$1" = 0 ] && echo "0 acknowledged operations lost, 0 wrong answers, 0 crashes in these"
-  exit "$1"
+  [ "$status" = 0 ] && echo "0 acknowledged operations lost, 0 wrong answers, 0 crashes in these"
+  exit "$status"
+}
+# ended PROGRAM: waits for one that runs once; whether it passed.
+ended() {
+  local process=${once[$1]}
+  unset "once[$1]"
+  wait "$process" || { failed "$1" "$output/$(basename "$1")" && return 1; }
 }
 trap 'finish 0' INT TERM
 
@@ -46,7 +56,7 @@ VKB_PAGES_EVERY=1 start corrupt/vkb_corrupt_tests
 for ((; ; ++VKB_SEED)); do
   for program in crash/vkb_crash_tests crash/vkb_power_loss_tests; do
     VKB_CRASH_ROUNDS=400 VKB_POWER_LOSS_IMAGES=100 "$build/tests/$program" >"$output/now" 2>&1 ||
-      failed "$program" "$output/now"
+      { failed "$program" "$output/now" && finish 1; }
     grep -a '^torture: ' "$output/now" >>"$output/rounds"
     rm "$output/now"
   done
@@ -55,7 +65,6 @@ for ((; ; ++VKB_SEED)); do
   [ -n "$rounds" ] && [ "$kills" -ge "$rounds" ] && break
 done
 for program in "${!once[@]}"; do
-  wait "${once[$program]}" || failed "$program" "$output/$(basename "$program")"
-  unset "once[$program]"
+  ended "$program" || finish 1
 done
 finish 0
