@@ -22,10 +22,24 @@ constexpr std::uint64_t kNoLimit = std::numeric_limits<std::uint64_t>::max();
 // some 64 KiB around it.
 constexpr std::uint64_t kVisitRows = 500;
 
+// A log that takes more memory than it may is sealed here: maintenance is too far behind, or waits
+// for a merge, as the writer then does.
+void keep_log_short(OpenStore& store, OpenCollection& collection) {
+  const bool is_long = store.read([&](Database& db) {
+    const CollectionRow row = collection.row(db);
+    return row.dim && count_log(db, row.collection_id) > store.budget().log_rows(*row.dim);
+  });
+  if (!is_long) return;
+  const std::scoped_lock reshape(collection.reshape_mutex);
+  const OpenStore::WriterHold hold(store);
+  seal(store, collection);
+}
+
 // Runs `change` on a RecordWriter in one transaction, then lets maintenance look.
 template <typename Change>
 auto change_records(OpenStore& store, const std::shared_ptr<OpenCollection>& collection,
                     Change change) {
+  if (store.budget().is_limited()) keep_log_short(store, *collection);
   const auto result = store.write([&](Database& db) {
     RecordWriter writer(db, *collection);
     auto changed = change(db, writer);
@@ -106,6 +120,34 @@ void describe_segments(const Snapshot& snapshot, InfoDetail detail, CollectionIn
     info.tombstone_count += view.dead_count;
     info.segments.push_back(std::move(segment));
   }
+}
+
+// What a compaction makes one segment of each: all segments, or as many at a time as have so many
+// live rows. Those that are as they should be alone stay.
+std::vector<std::vector<SegmentView>> groups_to_merge(const Snapshot& snapshot,
+                                                      std::uint64_t most_rows) {
+  std::vector<SegmentView> by_size = snapshot.segments;
+  std::ranges::stable_sort(by_size, {}, &SegmentView::live_count);
+  std::vector<std::vector<SegmentView>> groups;
+  std::uint64_t rows = 0;
+  for (const SegmentView& view : by_size) {
+    rows += view.live_count();
+    if (groups.empty() || rows > most_rows) {
+      groups.emplace_back();
+      rows = view.live_count();
+    }
+    groups.back().push_back(view);
+  }
+  for (std::vector<SegmentView>& group : groups) {
+    std::ranges::sort(group, {}, [](const SegmentView& view) { return view.row.segment_id; });
+  }
+  std::erase_if(groups, [](const std::vector<SegmentView>& group) {
+    const SegmentView& only = group.front();
+    return group.size() == 1 && only.dead_count == 0 &&
+           only.segment->header().format_version == kSegmentFormatVersion &&
+           (only.row.has_graph || only.row.row_count < kGraphMinRows);
+  });
+  return groups;
 }
 
 std::vector<std::vector<Hit>> ask(OpenStore& store, OpenCollection& collection,
@@ -302,17 +344,12 @@ bool Collection::compact(const ProgressFunction& progress) {
     row = open_->row(db);
     snapshot = open_->snapshot(db, row);
   });
-  std::uint64_t rows = 0;
-  bool worthwhile = snapshot->segments.size() > 1;
-  for (const SegmentView& view : snapshot->segments) {
-    rows += view.live_count();
-    worthwhile = worthwhile || view.dead_count > 0 ||
-                 view.segment->header().format_version < kSegmentFormatVersion ||
-                 (!view.row.has_graph && view.row.row_count >= kGraphMinRows);
-  }
-  if (worthwhile) {
+  for (const std::vector<SegmentView>& group :
+       groups_to_merge(*snapshot, store_->budget().graph_rows(row.dim.value_or(1), row.m))) {
+    std::uint64_t rows = 0;
+    for (const SegmentView& view : group) rows += view.live_count();
     Merger merger(*store_, *open_, row, rows);
-    for (const SegmentView& view : snapshot->segments) merger.add(view);
+    for (const SegmentView& view : group) merger.add(view);
     if (!merger.finish(progress)) return false;
   }
   if (!index_documents(*store_, *open_, progress)) return false;

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "engine/codes.h"
+#include "engine/findings.h"
 #include "engine/tuning.h"
 #include "engine/write_segment.h"
 #include "storage/error.h"
@@ -38,8 +39,9 @@ Merger::Merger(OpenStore& store, OpenCollection& collection, const CollectionRow
     : store_(store),
       collection_(collection),
       row_(row),
+      most_rows_(store.budget().graph_rows(*row.dim, row.m)),
       builder_(static_cast<Space>(row.space), *row.dim, row.m, row.ef_construction,
-               std::max<std::uint64_t>(expected_rows, kGraphMinRows)) {}
+               std::clamp<std::uint64_t>(expected_rows, kGraphMinRows, most_rows_)) {}
 
 Merger::~Merger() = default;
 
@@ -47,6 +49,13 @@ void Merger::add(const SegmentView& view, bool reuse_codes) {
   // Damage in what nothing can rebuild must not get a new, matching checksum (R9): pages with
   // checksums are looked at when they are read.
   const Segment& segment = *view.segment;
+  if (!fits(view)) {
+    throw Error(ErrorCode::invalid_argument,
+                segment_name(view.row) + ": the memory limit of " +
+                    std::to_string(store_.budget().limit() >> 20) + " MB is enough to build " +
+                    std::to_string(most_rows_) + " rows anew, it has " +
+                    std::to_string(view.live_count()) + "; open the store with a larger one");
+  }
   bool coded = reuse_codes && segment.has_int8_codes();
   for (const SectionEntry& section : segment.sections()) {
     const auto kind = static_cast<SectionKind>(section.kind);

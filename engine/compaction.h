@@ -40,8 +40,13 @@ class Merger {
 
   // Takes in the segment's live rows; the graph over them is built in the background. reuse_codes:
   // its codes and norms are taken as they are, when their checksums are right, else made anew.
+  // Throws invalid_argument for a segment that fits() not even alone.
   void add(const SegmentView& view, bool reuse_codes = false);
   std::uint64_t row_count() const noexcept { return sources_.size(); }
+  // Whether the segment's rows and those taken in are few enough for the store's memory limit.
+  bool fits(const SegmentView& view) const noexcept {
+    return sources_.size() + view.live_count() <= most_rows_;
+  }
   // Waits for the graph, writes the merged segment and replaces the inputs by it. Without enough
   // rows for a graph it is flat. Returns false, changing nothing, when `progress` asks to stop.
   bool finish(const ProgressFunction& progress);
@@ -73,6 +78,7 @@ class Merger {
   OpenStore& store_;
   OpenCollection& collection_;
   const CollectionRow row_;
+  const std::uint64_t most_rows_;
   std::vector<Input> inputs_;
   std::vector<Origin> sources_;  // by ordinal
   std::uint64_t queued_ = 0;     // ordinals below this are with the builder
@@ -84,8 +90,10 @@ class Merger {
 // WriterHold. Returns false when the log was empty.
 bool seal(OpenStore& store, OpenCollection& collection);
 
-// Which segments are worth merging now, as positions in `segments`; none is a usual answer.
-std::vector<std::size_t> choose_merge(std::span<const SegmentView> segments);
+// Which segments are worth merging now, as positions in `segments`; none is a usual answer. Together
+// they have at most so many live rows.
+std::vector<std::size_t> choose_merge(std::span<const SegmentView> segments,
+                                      std::uint64_t most_rows);
 
 // Brings the document index up to date, batch by batch, so that writers do not wait long. A
 // collection of fewer than kIndexRows records that has none gets none. Returns false when

@@ -86,7 +86,7 @@ std::shared_ptr<const CompiledFilter> FilterCache::find(const Filter& filter,
 }
 
 void FilterCache::put(const Filter& filter, const Version& version,
-                      std::shared_ptr<const CompiledFilter> compiled) {
+                      std::shared_ptr<const CompiledFilter> compiled, std::size_t most) {
   if (byte_size(filter) > kLargestCachedFilter) return;
   const std::scoped_lock lock(mutex_);
   if (version != version_) {
@@ -94,7 +94,7 @@ void FilterCache::put(const Filter& filter, const Version& version,
     entries_.clear();
     version_ = version;
   }
-  if (entries_.size() == kCachedFilters) entries_.erase(entries_.begin());
+  while (entries_.size() >= most) entries_.erase(entries_.begin());
   entries_.push_back({filter, std::move(compiled)});
 }
 

@@ -40,8 +40,9 @@ class FilterCache {
   };
   // Null when it is not there. Filters that are themselves large are not kept.
   std::shared_ptr<const CompiledFilter> find(const Filter& filter, const Version& version);
+  // most: how many are kept.
   void put(const Filter& filter, const Version& version,
-           std::shared_ptr<const CompiledFilter> compiled);
+           std::shared_ptr<const CompiledFilter> compiled, std::size_t most);
 
  private:
   struct Entry {

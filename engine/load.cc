@@ -146,16 +146,22 @@ class LoadMerge {
   void follow() {
     const auto [row, snapshot] = current();
     if (!row.dim) return;
-    if (!merger_) merger_.emplace(store_, collection_, row, expected_rows_);
     for (const SegmentView& view : snapshot->segments) {
       if (view.row.segment_id <= seen_) continue;
       seen_ = view.row.segment_id;
       if (view.row.has_graph) {
         graphs_.push_back(view);
-      } else {
-        merger_->add(view, true);
-        ++flats_;
+        continue;
       }
+      if (merger_ && !merger_->fits(view)) {
+        // As many as memory is allowed for: what comes is a segment of its own.
+        merger_->finish({});
+        merger_.reset();
+        flats_ = 0;
+      }
+      if (!merger_) merger_.emplace(store_, collection_, row, expected_rows_);
+      merger_->add(view, true);
+      ++flats_;
     }
   }
 
@@ -168,7 +174,7 @@ class LoadMerge {
     if (merger_->row_count() * kRebuildShare >= graph_rows) {
       const auto [row, snapshot] = current();
       for (const SegmentView& view : snapshot->segments) {
-        if (view.row.has_graph && flats_ > 0) merger_->add(view);
+        if (view.row.has_graph && flats_ > 0 && merger_->fits(view)) merger_->add(view);
       }
     }
     const bool pays = flats_ > 1 || (flats_ == 1 && merger_->row_count() >= kGraphMinRows);

@@ -14,12 +14,16 @@
 
 namespace vkb {
 
-std::vector<std::size_t> choose_merge(std::span<const SegmentView> segments) {
+std::vector<std::size_t> choose_merge(std::span<const SegmentView> segments,
+                                      std::uint64_t most_rows) {
   // Half-dead segments are worth rewriting alone.
   std::vector<std::size_t> chosen;
   for (std::size_t i = 0; i < segments.size(); ++i) {
     const SegmentView& view = segments[i];
-    if (view.dead_count * kMergeDeadShare > view.row.row_count) chosen.push_back(i);
+    if (view.dead_count * kMergeDeadShare > view.row.row_count && view.live_count() <= most_rows) {
+      chosen.push_back(i);
+      most_rows -= view.live_count();
+    }
   }
   // Size tiers: the smallest segments, as long as the next is no larger than twice all before it
   // together. A merge so makes each row's segment at least half as large again, and a row is
@@ -33,7 +37,7 @@ std::vector<std::size_t> choose_merge(std::span<const SegmentView> segments) {
   std::size_t run = 0;
   for (std::size_t i = 0; i < by_size.size(); ++i) {
     const std::uint64_t rows = segments[by_size[i]].live_count();
-    if (i > 0 && rows > 2 * sum) break;
+    if ((i > 0 && rows > 2 * sum) || sum + rows > most_rows) break;
     sum += rows;
     run = i + 1;
   }
@@ -118,7 +122,8 @@ void maintain_collection(OpenStore& store, OpenCollection& collection) {
       unindexed = index_error ? 0 : count_unindexed(db, collection.collection_id, kIndexRows);
       return count_log(db, collection.collection_id);
     });
-    const std::vector<std::size_t> chosen = choose_merge(snapshot->segments);
+    const std::vector<std::size_t> chosen =
+        choose_merge(snapshot->segments, store.budget().graph_rows(row.dim.value_or(1), row.m));
     if (log_entries < kSealRows && unmerged < kMergePostings && unindexed < kIndexRows &&
         chosen.empty()) {
       break;

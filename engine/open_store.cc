@@ -100,6 +100,7 @@ OpenStore::OpenStore(std::string directory, const OpenOptions& options)
       directory_(std::move(directory)),
       segment_directory_(directory_ + "/segments"),
       options_(options),
+      budget_(options.memory_limit),
       files_(options.file_system ? *options.file_system : posix_file_system()),
       process_generation_(process_generation.load()) {
   create_or_check();
@@ -192,6 +193,7 @@ Database& OpenStore::writer() {
       verify_log(path);
     }
     auto database = std::make_unique<Database>(path, Database::Mode::writer);
+    if (budget_.is_limited()) database->set_cache_bytes(budget_.writer_cache_bytes());
     migrate(*database);
     if (!files_.exists(segment_directory_)) {
       // Both entries as durable as what is committed, and this one after the database's: where it
@@ -265,13 +267,16 @@ std::unique_ptr<Database> OpenStore::take_reader() {
   // writer.
   const std::string path = database_path(directory_);
   const bool frozen = !files_.is_writable(directory_) && files_.file_size(path + "-wal") == 0;
-  return std::make_unique<Database>(path, frozen ? Database::Mode::frozen : Database::Mode::reader);
+  auto reader =
+      std::make_unique<Database>(path, frozen ? Database::Mode::frozen : Database::Mode::reader);
+  if (budget_.is_limited()) reader->set_cache_bytes(budget_.reader_cache_bytes());
+  return reader;
 }
 
 void OpenStore::give_back(std::unique_ptr<Database> reader) noexcept {
   try {
     const std::scoped_lock lock(reader_mutex_);
-    idle_readers_.push_back(std::move(reader));
+    if (idle_readers_.size() < budget_.idle_readers()) idle_readers_.push_back(std::move(reader));
   } catch (const std::bad_alloc&) {
     // The connection closes; the next reader opens another.
   }
@@ -281,8 +286,8 @@ std::shared_ptr<OpenCollection> OpenStore::open_collection(const CollectionRow& 
   const std::scoped_lock lock(collections_mutex_);
   std::shared_ptr<OpenCollection>& open = collections_[row.collection_id];
   if (!open) {
-    open =
-        std::make_shared<OpenCollection>(row.collection_id, row.uuid, files_, segment_directory_);
+    open = std::make_shared<OpenCollection>(row.collection_id, row.uuid, files_, segment_directory_,
+                                            budget_);
   }
   return open;
 }

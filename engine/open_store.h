@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "engine/filter_cache.h"
+#include "engine/memory_budget.h"
 #include "engine/snapshot.h"
 #include "engine/vkb.h"
 #include "storage/catalog.h"
@@ -36,8 +37,11 @@ std::string holder_text();
 // Thread safety: all members.
 struct OpenCollection {
   OpenCollection(std::int64_t id, std::string its_uuid, FileSystem& files,
-                 const std::string& segment_directory)
-      : collection_id(id), uuid(std::move(its_uuid)), snapshots(files, segment_directory) {}
+                 const std::string& segment_directory, const MemoryBudget& its_budget)
+      : collection_id(id),
+        uuid(std::move(its_uuid)),
+        budget(its_budget),
+        snapshots(files, segment_directory) {}
 
   // The collection's row in the current transaction; throws not_found when it was deleted.
   CollectionRow row(Database& db) const;
@@ -50,6 +54,7 @@ struct OpenCollection {
 
   const std::int64_t collection_id;
   const std::string uuid;
+  const MemoryBudget budget;
   SnapshotCache snapshots;
   FilterCache filters;
   // Held while segments are replaced: by seal, merge and load.
@@ -86,6 +91,7 @@ class OpenStore {
   const std::string& segment_directory() const noexcept { return segment_directory_; }
   FileSystem& files() const noexcept { return files_; }
   const OpenOptions& options() const noexcept { return options_; }
+  const MemoryBudget& budget() const noexcept { return budget_; }
   std::string writer_holder() const;
 
   // Calls work(Database&) inside a read transaction and returns what it returns. When a segment
@@ -199,6 +205,7 @@ class OpenStore {
   const std::string directory_;
   const std::string segment_directory_;
   const OpenOptions options_;
+  const MemoryBudget budget_;
   FileSystem& files_;
   const int process_generation_;
 

@@ -146,7 +146,10 @@ std::shared_ptr<const CompiledFilter> compiled_filter(Database& db, OpenCollecti
   }
   auto compiled = std::make_shared<const CompiledFilter>(
       compile_filter(select_rows(db, state.collection_id, *filter), snapshot));
-  if (changes) collection.filters.put(*filter, version, compiled);
+  if (changes) {
+    collection.filters.put(*filter, version, compiled,
+                           collection.budget.cached_filters(state.record_count));
+  }
   return compiled;
 }
 

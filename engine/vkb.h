@@ -64,8 +64,7 @@ struct Hit {
   float distance = 0;
 };
 
-// What the records of an answer carry besides their id.
-struct Include {
+struct Include {  // what the records of an answer carry besides their id
   bool documents = true;
   bool metadatas = true;
   bool embeddings = false;
@@ -246,6 +245,7 @@ struct OpenOptions {
   bool create = true;        // make the directory and an empty store when there is none
   bool abandon_log = false;  // of a damaged log take what can be read; the last writes are lost
   std::chrono::milliseconds lock_timeout{5000};  // a write waits for another process's lock
+  std::uint64_t memory_limit = 0;  // bytes, 32 MB or more: engine/memory_budget.h; 0: none
   FileSystem* file_system = nullptr;
 };
 

@@ -72,7 +72,8 @@ class Import {
     make_plan(client);
     if (options_.dry_run) return finish();
     if (options_.backup) make_backup(client);
-    Store store = Store::open(options_.store, {.lock_timeout = options_.lock_timeout});
+    Store store = Store::open(options_.store, {.lock_timeout = options_.lock_timeout,
+                                               .memory_limit = options_.memory_limit});
     Collection collection = prepare_collection(store);
     result_.collection_uuid = collection.uuid();
     choose_report_directory(store);

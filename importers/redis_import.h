@@ -25,6 +25,7 @@ struct RedisImportOptions {
   RedisSelection selection;
   std::string store;                             // directory; made when it is not there
   std::chrono::milliseconds lock_timeout{5000};  // how long to wait for another writer
+  std::uint64_t memory_limit = 0;                // the store's, see OpenOptions
   std::string collection;                        // made when it is not there
   std::optional<std::string> model;
   std::size_t batch_size = 4000;

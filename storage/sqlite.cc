@@ -285,6 +285,10 @@ bool Database::checkpoint(bool truncate) {
 
 void Database::set_checkpoint_pages(int pages) { sqlite3_wal_autocheckpoint(handle_, pages); }
 
+void Database::set_cache_bytes(std::size_t bytes) {
+  execute("PRAGMA cache_size=-" + std::to_string(bytes / 1024));
+}
+
 void Database::fail(int code, std::string_view doing) const {
   ErrorCode kind = ErrorCode::io_error;
   std::string_view advice;

@@ -124,6 +124,8 @@ class Database {
   // After how many pages in the WAL a commit does so.
   static constexpr int kCheckpointPages = 4000;
   void set_checkpoint_pages(int pages);
+  // Of pages that are kept in memory.
+  void set_cache_bytes(std::size_t bytes);
 
  private:
   friend class Statement;

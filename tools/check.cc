@@ -107,7 +107,10 @@ Store open_to_repair(bool may_lose, Context& context, std::vector<Problem>& foun
   } catch (const Error& error) {
     if (!may_lose || error.code() != ErrorCode::corruption) throw;
     found.push_back({.object = "store " + context.path(), .message = error.what()});
-    return Store::open(context.path(), {.create = false, .abandon_log = true});
+    return Store::open(context.path(), {.create = false,
+                                        .abandon_log = true,
+                                        .lock_timeout = context.lock_timeout(),
+                                        .memory_limit = context.memory_limit});
   }
 }
 

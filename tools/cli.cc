@@ -68,11 +68,12 @@ std::optional<std::string> Context::collection_name() {
 }
 
 Store Context::open_to_read() {
-  return open_existing(path(), {.read_only = true, .create = false});
+  return open_existing(path(), {.read_only = true, .create = false, .memory_limit = memory_limit});
 }
 
 Store Context::open_to_write(bool create) {
-  return open_existing(path(), {.create = create, .lock_timeout = lock_timeout()});
+  return open_existing(
+      path(), {.create = create, .lock_timeout = lock_timeout(), .memory_limit = memory_limit});
 }
 
 Collection Context::open_collection(const Store& store) {

@@ -50,7 +50,8 @@ class Context {
   std::chrono::milliseconds lock_timeout() const {
     return std::chrono::milliseconds(static_cast<std::int64_t>(lock_timeout_seconds * 1000));
   }
-  char** arguments = nullptr;  // main's argv
+  std::uint64_t memory_limit = 0;  // bytes, see OpenOptions
+  char** arguments = nullptr;      // main's argv
   // The chosen verb; returns the exit code. Set by a subcommand's callback, called after parsing.
   std::function<int()> run;
   // When main began.

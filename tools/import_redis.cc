@@ -92,6 +92,7 @@ void complete(ImportFlags& flags, Context& context) {
   }
   options.store = context.path();
   options.lock_timeout = context.lock_timeout();
+  options.memory_limit = context.memory_limit;
   options.collection = context.collection_name().value_or("");
   if (!flags.model.empty()) {
     options.model = flags.model;

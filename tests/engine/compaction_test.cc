@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <limits>
 #include <mutex>
 
 #include "engine/record_writer.h"
@@ -25,22 +26,34 @@ SegmentView view_of(std::uint64_t rows, std::uint64_t dead = 0) {
 }
 
 using Positions = std::vector<std::size_t>;
+constexpr std::uint64_t kAny = std::numeric_limits<std::uint64_t>::max();
 
 TEST(ChooseMerge, LeavesFewSegmentsAlone) {
   const std::vector<SegmentView> three = {view_of(10), view_of(10), view_of(10)};
-  EXPECT_EQ(choose_merge({}), Positions{});
-  EXPECT_EQ(choose_merge(three), Positions{});
+  EXPECT_EQ(choose_merge({}, kAny), Positions{});
+  EXPECT_EQ(choose_merge(three, kAny), Positions{});
 }
 
 TEST(ChooseMerge, TakesSegmentsOfLikeSizeAndLeavesALargeOne) {
   const std::vector<SegmentView> some = {view_of(1'000'000), view_of(2000), view_of(2048),
                                          view_of(1900), view_of(2000)};
-  EXPECT_EQ(choose_merge(some), (Positions{1, 2, 3, 4}));
+  EXPECT_EQ(choose_merge(some, kAny), (Positions{1, 2, 3, 4}));
 }
 
 TEST(ChooseMerge, RewritesASegmentWithManyDead) {
   const std::vector<SegmentView> some = {view_of(900, 300), view_of(900, 301)};
-  EXPECT_EQ(choose_merge(some), Positions{1});
+  EXPECT_EQ(choose_merge(some, kAny), Positions{1});
+}
+
+TEST(ChooseMerge, TakesNoMoreRowsThanItMay) {
+  std::vector<SegmentView> some = {view_of(1500), view_of(2000), view_of(2048), view_of(1900),
+                                   view_of(2000)};
+  EXPECT_EQ(choose_merge(some, 9447), (Positions{0, 1, 3, 4}));
+  EXPECT_EQ(choose_merge(some, 9448), (Positions{0, 1, 2, 3, 4}));
+  EXPECT_EQ(choose_merge(some, 7399), Positions{});
+  some = {view_of(900, 301)};
+  EXPECT_EQ(choose_merge(some, 599), Positions{0});
+  EXPECT_EQ(choose_merge(some, 598), Positions{});
 }
 
 // The engine's parts by hand, without the background thread being told of anything.

@@ -15,13 +15,13 @@ Filter page(std::int64_t number) { return Filter::compare(Filter::Op::eq, "page"
 TEST(FilterCacheTest, GivesBackForTheSameFilterAndVersion) {
   FilterCache cache;
   const auto compiled = std::make_shared<const CompiledFilter>();
-  cache.put(page(1), {.changes = 5, .manifest_version = 2}, compiled);
+  cache.put(page(1), {.changes = 5, .manifest_version = 2}, compiled, kCachedFilters);
   EXPECT_EQ(cache.find(page(1), {.changes = 5, .manifest_version = 2}), compiled);
   EXPECT_EQ(cache.find(page(2), {.changes = 5, .manifest_version = 2}), nullptr);
   EXPECT_EQ(cache.find(page(1), {.changes = 6, .manifest_version = 2}), nullptr);
   EXPECT_EQ(cache.find(page(1), {.changes = 5, .manifest_version = 3}), nullptr);
   // A new version's filters take the place of the old one's.
-  cache.put(page(2), {.changes = 6, .manifest_version = 2}, compiled);
+  cache.put(page(2), {.changes = 6, .manifest_version = 2}, compiled, kCachedFilters);
   EXPECT_EQ(cache.find(page(1), {.changes = 6, .manifest_version = 2}), nullptr);
   EXPECT_EQ(cache.find(page(2), {.changes = 6, .manifest_version = 2}), compiled);
 }
@@ -30,7 +30,7 @@ TEST(FilterCacheTest, KeepsTheOnesUsedLast) {
   FilterCache cache;
   const auto compiled = std::make_shared<const CompiledFilter>();
   for (std::size_t i = 0; i <= kCachedFilters; ++i) {
-    cache.put(page(static_cast<std::int64_t>(i)), {}, compiled);
+    cache.put(page(static_cast<std::int64_t>(i)), {}, compiled, kCachedFilters);
     EXPECT_NE(cache.find(page(0), {}), nullptr) << i;
   }
   EXPECT_EQ(cache.find(page(1), {}), nullptr);
@@ -44,7 +44,7 @@ TEST(FilterCacheTest, LargeFiltersAreNotKept) {
   const Filter text = Filter::compare(Filter::Op::eq, "page", std::string(100'000, 'x'));
   const Filter nested = Filter::combine(Filter::Op::any_of, std::vector<Filter>(1000, page(1)));
   for (const Filter& filter : {many, text, nested}) {
-    cache.put(filter, {}, compiled);
+    cache.put(filter, {}, compiled, kCachedFilters);
     EXPECT_EQ(cache.find(filter, {}), nullptr);
   }
 }
