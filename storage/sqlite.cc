@@ -15,6 +15,8 @@ namespace vkb {
 namespace {
 
 constexpr int kBusyMilliseconds = 10'000;
+// That a commit waits at most for readers to leave a log that has grown long.
+constexpr int kReadersMilliseconds = 1000;
 
 // The mutexes that all connections of the process share, in the order in which SQLite takes them:
 // the name of a temporary file needs a random number, and the first of these the default VFS.
@@ -283,7 +285,29 @@ bool Database::checkpoint(bool truncate) {
   return code == SQLITE_OK;
 }
 
-void Database::set_checkpoint_pages(int pages) { sqlite3_wal_autocheckpoint(handle_, pages); }
+void Database::set_checkpoint_pages(int pages) {
+  checkpoint_pages_ = pages;
+  waiting_pages_ = 2 * pages;
+  sqlite3_wal_hook(handle_, after_commit, this);
+}
+
+// As the hook of sqlite3_wal_autocheckpoint, which never waits, it leaves errors to the next
+// checkpoint: the commit is done.
+int Database::after_commit(void* database, sqlite3* handle, const char* name, int log_pages) {
+  auto& self = *static_cast<Database*>(database);
+  if (log_pages < self.checkpoint_pages_) {
+    self.waiting_pages_ = 2 * self.checkpoint_pages_;
+  } else if (log_pages < self.waiting_pages_) {
+    sqlite3_wal_checkpoint_v2(handle, name, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+  } else {
+    sqlite3_busy_timeout(handle, kReadersMilliseconds);
+    const int code =
+        sqlite3_wal_checkpoint_v2(handle, name, SQLITE_CHECKPOINT_RESTART, nullptr, nullptr);
+    sqlite3_busy_timeout(handle, kBusyMilliseconds);
+    if (code != SQLITE_OK) self.waiting_pages_ = 2 * log_pages;
+  }
+  return SQLITE_OK;
+}
 
 void Database::set_cache_bytes(std::size_t bytes) {
   execute("PRAGMA cache_size=-" + std::to_string(bytes / 1024));

@@ -121,7 +121,10 @@ class Database {
   // Moves the WAL's content into the database; with truncate the -wal file becomes empty, if no
   // reader needs it. Returns false when one did.
   bool checkpoint(bool truncate);
-  // After how many pages in the WAL a commit does so.
+  // After how many pages in the WAL a commit does so, without waiting for readers. Where readers
+  // never leave the WAL all at once that alone would let it grow for ever: after twice as many a
+  // commit waits for them, for a moment (new ones do not enter it meanwhile), so that it begins
+  // anew. After a wait in vain it waits at twice the size again.
   static constexpr int kCheckpointPages = 4000;
   void set_checkpoint_pages(int pages);
   // Of pages that are kept in memory.
@@ -130,12 +133,15 @@ class Database {
  private:
   friend class Statement;
   [[noreturn]] void fail(int code, std::string_view doing) const;
+  static int after_commit(void* database, sqlite3* handle, const char* name, int log_pages);
   bool is_empty();
   void close() noexcept;
 
   std::string path_;
   sqlite3* handle_ = nullptr;
   IdleStatements idle_statements_;
+  int checkpoint_pages_ = 0;
+  int waiting_pages_ = 0;
 };
 
 // A transaction, rolled back unless committed.

@@ -334,6 +334,67 @@ void make_large(const std::string& path) {
   transaction.commit();
 }
 
+// Two readers take turns so that one of them is always there: nobody ever sees the log unused.
+class Relay {
+ public:
+  explicit Relay(const std::string& path) : path_(path) {
+    for (int i = 0; i < 2; ++i) runners_.emplace_back([this] { run(); });
+    entered_.wait(0);
+  }
+  ~Relay() {
+    done_ = true;
+    ++entered_;
+    entered_.notify_all();
+    for (std::thread& runner : runners_) runner.join();
+  }
+
+ private:
+  void run() {
+    Database reader(path_, Mode::reader);
+    while (!done_) {
+      const Transaction transaction(reader, Kind::read);
+      integer_of(reader, "SELECT count(*) FROM t");  // that takes the log's present end
+      const std::uint64_t mine = ++entered_;
+      entered_.notify_all();
+      if (!done_) entered_.wait(mine);  // until the other one is in
+    }
+  }
+
+  const std::string path_;
+  std::atomic<std::uint64_t> entered_ = 0;
+  std::atomic<bool> done_ = false;
+  std::vector<std::thread> runners_;
+};
+
+TEST(Database, TheLogStaysShortBesideReadersThatOverlap) {
+  const TempDirectory directory;
+  const std::string path = directory.file("db");
+  Database writer(path, Mode::writer);
+  writer.execute("PRAGMA synchronous=OFF; CREATE TABLE t(x)");
+  writer.set_checkpoint_pages(20);
+  const Relay readers(path);
+  for (int i = 0; i < 1000; ++i) writer.execute("INSERT INTO t VALUES(randomblob(8000))");
+  EXPECT_LT(std::filesystem::file_size(path + "-wal"), 100u * 8192);
+}
+
+TEST(Database, AReaderThatNeverEndsHoldsUpFewCommits) {
+  const TempDirectory directory;
+  const std::string path = directory.file("db");
+  Database writer(path, Mode::writer);
+  writer.execute("PRAGMA synchronous=OFF; CREATE TABLE t(x)");
+  writer.set_checkpoint_pages(200);
+  std::optional<Database> reader(std::in_place, path, Mode::reader);
+  std::optional<Transaction> transaction(std::in_place, *reader, Kind::read);
+  EXPECT_EQ(integer_of(*reader, "SELECT count(*) FROM t"), 0);
+  for (int i = 0; i < 140; ++i) writer.execute("INSERT INTO t VALUES(randomblob(8000))");
+  const auto longest = std::filesystem::file_size(path + "-wal");
+  EXPECT_GT(longest, 140u * 8192);
+  transaction.reset();
+  // The log begins anew, in the file that is there.
+  for (int i = 0; i < 400; ++i) writer.execute("INSERT INTO t VALUES(randomblob(8000))");
+  EXPECT_LT(std::filesystem::file_size(path + "-wal"), 2 * longest);
+}
+
 TEST(Database, QuickCheckFindsADamagedPage) {
   const TempDirectory directory;
   const std::string path = directory.file("db");
