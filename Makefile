@@ -10,10 +10,12 @@ JOBS ?= $(shell awk -v cpus=$$(nproc) '/^MemAvailable/ {n = int($$2 / 1572864)} 
 	END {print n < 1 ? 1 : n < cpus ? n : cpus}' /proc/meminfo)
 # Seconds that `make fuzz` gives each target.
 TIME ?= 60
+# Of `make soak`.
+MINUTES ?= 30
 VENV := build/venv
 BINARY = build/$(PRESET)/tools/vkb
 
-.PHONY: build test demo bench torture package asan tsan fuzz format lint install clean configure setup venv help
+.PHONY: build test demo bench torture soak package asan tsan fuzz format lint install clean configure setup venv help
 
 build: configure ## the program (build/release/tools/vkb), the libraries, tests and benchmarks
 	@cmake --build --preset $(PRESET) --parallel $(JOBS)
@@ -30,6 +32,9 @@ bench: build ## micro-benchmarks
 
 torture: build ## kills, power losses, failing calls, damaged pages: ROUNDS kills, or without end
 	@tools/torture.sh build/$(PRESET) $(ROUNDS)
+
+soak: build ## a writer and four readers, each a process, at full speed for MINUTES=30
+	@VKB_SOAK_SECONDS=$$(($(MINUTES) * 60)) build/$(PRESET)/tests/soak/vkb_soak_tests
 
 package: build venv ## the Python package, into build/venv
 	@CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) $(VENV)/bin/python -m pip --disable-pip-version-check install \
