@@ -9,6 +9,7 @@
 #include <map>
 
 #include "engine/bit_codes.h"
+#include "engine/check_graph.h"
 #include "engine/codes.h"
 #include "engine/findings.h"
 #include "engine/open_store.h"
@@ -42,6 +43,7 @@ class Checker {
     const std::vector<CollectionRow> collections = readable_collections();
     for (const CollectionRow& row : collections) total_ += row.record_count;
     for (const CollectionRow& row : collections) check_collection(row);
+    if (asked_ > 0) result_.recall = static_cast<double>(found_) / static_cast<double>(asked_);
     return std::move(result_);
   }
 
@@ -169,6 +171,7 @@ class Checker {
       if (deep_ && result_.problems.size() == before) {
         check_contents(object, *segment);
         check_record_ids(object, row, *segment);
+        if (segment->has_graph()) check_links(object, row, *segment, dead);
       }
     } catch (const Error& error) {
       if (error.code() == ErrorCode::not_found && !is_still_named(named.file)) {
@@ -206,7 +209,6 @@ class Checker {
   // What the checksums cannot tell: that the bytes, as written, fit each other.
   void check_contents(const std::string& object, const Segment& segment) {
     std::uint64_t wrong_order = 0;
-    std::uint64_t wrong_links = 0;
     std::uint64_t wrong_codes = 0;
     const std::uint32_t rows = segment.row_count();
     const auto sorted_ids = segment.sorted_row_ids();
@@ -219,12 +221,6 @@ class Checker {
     for (std::uint32_t i = 0; i < rows; ++i) {
       wrong_order += (i > 0 && sorted_ids[i - 1] >= sorted_ids[i]) || sorted_slots[i] >= rows ||
                      segment.row_id(sorted_slots[i]) != sorted_ids[i];
-      if (segment.has_graph()) {
-        const std::uint32_t* links = segment.links0(i);
-        for (std::uint32_t n = 0; n < segment.links0_width() && links[n] != kNoNeighbour; ++n) {
-          wrong_links += links[n] >= rows || links[n] == i;
-        }
-      }
       const std::span<const float> vector(segment.vector(i), segment.dim());
       const float norm = norm_of(vector);
       encode_int8(vector, norm, space, code.data());
@@ -239,7 +235,6 @@ class Checker {
                       std::memcmp(bits.data(), segment.bit_code(i), bits.size()) != 0);
     }
     count(object, "rows out of order in sorted_row_ids", wrong_order);
-    count(object, "links that lead nowhere", wrong_links + wrong_upper_links(segment));
     count(object, "codes or norms that differ from their vectors", wrong_codes);
   }
 
@@ -273,19 +268,13 @@ class Checker {
     count(object, "record ids that differ from the records'", wrong);
   }
 
-  static std::uint64_t wrong_upper_links(const Segment& segment) {
-    const SegmentHeader& header = segment.header();
-    std::uint64_t wrong = 0;
-    for (const std::uint32_t slot : segment.upper_slots()) wrong += slot >= segment.row_count();
-    for (std::uint32_t level = 1; level <= header.max_level; ++level) {
-      for (std::uint32_t position = 0; position < header.level_count[level]; ++position) {
-        const std::uint32_t* links = segment.upper_links(level, position);
-        for (std::uint32_t n = 0; n < header.m && links[n] != kNoNeighbour; ++n) {
-          wrong += links[n] >= header.level_count[level];
-        }
-      }
-    }
-    return wrong;
+  void check_links(const std::string& object, const CollectionRow& row, const Segment& segment,
+                   const Bitmap& dead) {
+    const GraphFindings graph =
+        check_graph(segment, dead, row.ef_search, [this] { tick(result_.records); });
+    for (const std::string& problem : graph.problems) report(object, problem, true);
+    asked_ += graph.asked;
+    found_ += graph.found;
   }
 
   void count(const std::string& object, const std::string& what, std::uint64_t number) {
@@ -393,6 +382,8 @@ class Checker {
   const ProgressFunction& progress_;
   CheckResult result_;
   std::uint64_t total_ = 0;
+  std::uint64_t asked_ = 0;  // see GraphFindings
+  std::uint64_t found_ = 0;
 };
 
 }  // namespace

@@ -171,9 +171,9 @@ struct Problem {
 
 struct CheckResult {
   std::vector<Problem> problems;
-  std::uint64_t segments = 0;
-  std::uint64_t records = 0;
-  std::uint64_t bytes = 0;  // read and compared with their checksums
+  std::uint64_t segments = 0, records = 0;
+  std::uint64_t bytes = 0;         // read and compared with their checksums
+  std::optional<double> recall{};  // deep: the share of a sample of records that find themselves
 };
 
 struct BackupResult {           // of what engine/backup.h restores
@@ -283,7 +283,7 @@ class Store {
   void reset();  // deletes everything; the default tenant and database are there again
   StoreInfo info() const;
   // Looks for damage: SQLite's quick check, each segment's header, size and references; deep: also
-  // every checksum, every record against its vector, every neighbour id, every code.
+  // every checksum, every record against its vector, every code, every link and where links lead.
   CheckResult check(bool deep, const ProgressFunction& progress = {}) const;
   // Rebuilds graphs, codes, indexes. Records whose vectors are damaged are named and stay; with
   // `lost`, which gets what is left of them first, they are removed. Returns check(true)'s result.

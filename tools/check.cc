@@ -61,6 +61,7 @@ int run_check(bool deep, Context& context) {
               (deep ? "true" : "false") + ",\"segments\":" + std::to_string(result.segments) +
               ",\"records\":" + std::to_string(result.records) +
               ",\"bytes\":" + std::to_string(result.bytes) +
+              ",\"recall\":" + (result.recall ? std::to_string(*result.recall) : "null") +
               ",\"problems\":" + problems_json(result.problems) + "}\n");
     return ok ? kExitDone : kExitFailed;
   }
@@ -69,7 +70,8 @@ int run_check(bool deep, Context& context) {
                 : "damaged: " + std::to_string(result.problems.size()) +
                       (result.problems.size() == 1 ? " problem, " : " problems, ")) +
             std::to_string(result.segments) + " segments, " + with_commas(result.records) +
-            " records, " + human_bytes(result.bytes) + " compared with checksums\n");
+            " records, " + human_bytes(result.bytes) + " compared with checksums" +
+            (result.recall ? ", recall " + std::to_string(*result.recall) : "") + "\n");
   if (!ok) {
     context.note(
         "vkb: `vkb repair` rebuilds what is repairable; for the rest, `vkb restore` a backup");

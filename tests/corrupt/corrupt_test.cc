@@ -164,19 +164,10 @@ class Corrupt : public ::testing::Test {
   void change_section(const std::string& file, SectionKind kind, bool seal_again,
                       const std::function<void(std::span<std::byte>)>& change) {
     std::string bytes = read_whole_file(segment(file));
-    SegmentHeader header;
-    std::memcpy(&header, bytes.data(), sizeof header);
-    for (const SectionEntry& section : header.sections) {
-      if (section.kind != static_cast<std::uint32_t>(kind)) continue;
-      change(std::as_writable_bytes(
-          std::span(bytes.data() + section.offset, static_cast<std::size_t>(section.bytes))));
-    }
+    vkb::change_section(bytes, kind, change);
     if (seal_again) {
-      seal_segment(bytes);
-      std::memcpy(&header, bytes.data(), sizeof header);
-      sql("UPDATE segment SET checksum=" +
-          std::to_string(static_cast<std::int64_t>(header.header_checksum)) + " WHERE file='" +
-          file + "'");
+      const auto checksum = static_cast<std::int64_t>(seal_segment(bytes));
+      sql("UPDATE segment SET checksum=" + std::to_string(checksum) + " WHERE file='" + file + "'");
     }
     write_whole_file(segment(file), bytes);
   }

@@ -25,6 +25,7 @@ TEST(Check, ASoundStoreHasNoProblemsAndIsCounted) {
     EXPECT_EQ(result.records, 55u);
     EXPECT_EQ(result.segments, 1u);
     EXPECT_EQ(result.bytes > 0, deep);
+    EXPECT_EQ(result.recall, std::nullopt);  // there is no graph
   }
   EXPECT_TRUE(store.repair().problems.empty());
   EXPECT_EQ(collection.count(), 55u);

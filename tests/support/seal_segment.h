@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <cstring>
+#include <functional>
 #include <span>
 #include <string>
 
@@ -9,8 +11,21 @@
 
 namespace vkb {
 
-// Makes all checksums of a segment file's bytes fit: what a bug, or a forger, would write.
-inline void seal_segment(std::string& bytes) {
+// Changes the bytes of a section, if there is one.
+inline void change_section(std::string& bytes, SectionKind kind,
+                           const std::function<void(std::span<std::byte>)>& change) {
+  SegmentHeader header;
+  std::memcpy(&header, bytes.data(), sizeof header);
+  const auto file = std::as_writable_bytes(std::span(bytes));
+  for (const SectionEntry& section : header.sections) {
+    if (section.kind != static_cast<std::uint32_t>(kind)) continue;
+    change(file.subspan(section.offset, section.bytes));
+  }
+}
+
+// Makes all checksums of a segment file's bytes fit: what a bug, or a forger, would write. Returns
+// the header's, which the manifest has.
+inline std::uint64_t seal_segment(std::string& bytes) {
   SegmentHeader header;
   std::memcpy(&header, bytes.data(), sizeof header);
   const auto file = std::as_writable_bytes(std::span(bytes));
@@ -29,6 +44,7 @@ inline void seal_segment(std::string& bytes) {
   }
   header.header_checksum = Checksum::of(header);
   std::memcpy(bytes.data(), &header, sizeof header);
+  return header.header_checksum;
 }
 
 }  // namespace vkb

@@ -87,6 +87,7 @@ def test_check_of_a_sound_store(vkb, store, ask):
     assert quick["ok"] and not quick["deep"] and quick["problems"] == []
     deep = ask("check", "--deep")
     assert deep["ok"] and deep["deep"] and deep["records"] == COUNT and deep["bytes"] > 0
+    assert quick["recall"] is None and deep["recall"] is None  # there is no graph
     assert vkb("check", "--path", store).stdout.startswith("ok: 1 segments, 300 records")
 
 
