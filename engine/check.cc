@@ -40,6 +40,7 @@ class Checker {
       report("vkb.sqlite3", finding, finding.find("index") != std::string::npos);
     }
     if (deep_) check_references();
+    count_orphans();
     const std::vector<CollectionRow> collections = readable_collections();
     for (const CollectionRow& row : collections) total_ += row.record_count;
     for (const CollectionRow& row : collections) check_collection(row);
@@ -58,6 +59,20 @@ class Checker {
     if (progress_ && !progress_({.step = "check", .done = done, .total = total_})) {
       throw StopRequested{};
     }
+  }
+
+  // Files that a writer left when it died, or could not remove. They are no damage: the next writer
+  // removes them. One that is at work now may be about to name them, so they are not counted then;
+  // and what it named before it ended is in what is read after the listing.
+  void count_orphans() {
+    const std::string& directory = store_.segment_directory();
+    if (!store_.files().exists(directory) || !store_.writer_holder().empty()) return;
+    const std::vector<std::string> found = store_.files().list(directory);
+    std::vector<std::string> named = files_now();
+    if (!store_.writer_holder().empty()) return;
+    std::ranges::sort(named);
+    result_.orphans = static_cast<std::uint64_t>(std::ranges::count_if(
+        found, [&](const std::string& name) { return !std::ranges::binary_search(named, name); }));
   }
 
   // Rows of SQLite's whose collection, segment or database is not there: nothing would ever read
@@ -174,19 +189,18 @@ class Checker {
         if (segment->has_graph()) check_links(object, row, *segment, dead);
       }
     } catch (const Error& error) {
-      if (error.code() == ErrorCode::not_found && !is_still_named(named.file)) {
+      if (error.code() == ErrorCode::not_found &&
+          std::ranges::count(files_now(), named.file) == 0) {
         throw SegmentMissing(error.what(), row.manifest_version);  // begins anew
       }
       report(object, error.what(), false);
     }
   }
 
-  // Whether the file belongs to the store as it is now, not only as this check's transaction sees
-  // it: a compaction may have taken it away.
-  bool is_still_named(const std::string& file) const {
-    const std::vector<std::string> files =
-        store_.read([](Database& now) { return list_segment_files(now); });
-    return std::find(files.begin(), files.end(), file) != files.end();
+  // The segments of the store as it is now, not only as this check's transaction sees it: a
+  // compaction may have taken one away.
+  std::vector<std::string> files_now() const {
+    return store_.read([](Database& now) { return list_segment_files(now); });
   }
 
   void check_sections(const std::string& object, const Segment& segment) {

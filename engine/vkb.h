@@ -171,8 +171,8 @@ struct Problem {
 
 struct CheckResult {
   std::vector<Problem> problems;
-  std::uint64_t segments = 0, records = 0;
-  std::uint64_t bytes = 0;         // read and compared with their checksums
+  std::uint64_t segments = 0, records = 0, orphans = 0;  // orphans: files nothing names
+  std::uint64_t bytes = 0;                               // read and compared with their checksums
   std::optional<double> recall{};  // deep: the share of a sample of records that find themselves
 };
 

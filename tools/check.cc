@@ -59,8 +59,8 @@ int run_check(bool deep, Context& context) {
   if (context.json) {
     out.write(std::string("{\"ok\":") + (ok ? "true" : "false") + ",\"deep\":" +
               (deep ? "true" : "false") + ",\"segments\":" + std::to_string(result.segments) +
-              ",\"records\":" + std::to_string(result.records) +
-              ",\"bytes\":" + std::to_string(result.bytes) +
+              ",\"records\":" + std::to_string(result.records) + ",\"bytes\":" +
+              std::to_string(result.bytes) + ",\"orphans\":" + std::to_string(result.orphans) +
               ",\"recall\":" + (result.recall ? std::to_string(*result.recall) : "null") +
               ",\"problems\":" + problems_json(result.problems) + "}\n");
     return ok ? kExitDone : kExitFailed;
@@ -72,6 +72,11 @@ int run_check(bool deep, Context& context) {
             std::to_string(result.segments) + " segments, " + with_commas(result.records) +
             " records, " + human_bytes(result.bytes) + " compared with checksums" +
             (result.recall ? ", recall " + std::to_string(*result.recall) : "") + "\n");
+  if (result.orphans > 0) {
+    context.note("vkb: " + std::to_string(result.orphans) +
+                 " files in segments/ belong to nothing: a writer left them when it died; the next "
+                 "write removes them");
+  }
   if (!ok) {
     context.note(
         "vkb: `vkb repair` rebuilds what is repairable; for the rest, `vkb restore` a backup");

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/vkb.h"
+#include "storage/file.h"
 #include "storage/sqlite.h"
 #include "tests/support/faulty_file_system.h"
 #include "tests/support/temp_directory.h"
@@ -51,6 +52,32 @@ TEST(Check, CanBeStopped) {
     return ++asked < 2;
   });
   EXPECT_EQ(asked, 2);
+}
+
+// They are no damage, and none of those whose names a writer may be about to commit.
+TEST(Check, FilesThatNothingNamesAreCountedWhileNobodyWrites) {
+  const TempDirectory directory;
+  const std::string orphan = directory.file("segments/left.vseg");
+  {
+    Store store = Store::open(directory.path());
+    Collection collection = store.create_collection("checked");
+    collection.add(test_records(50, 4));
+    collection.compact();
+  }
+  write_whole_file(orphan, "half a segm");
+  const Store reader = Store::open(directory.path(), {.read_only = true});
+  CheckResult result = reader.check(false);
+  EXPECT_EQ(result.orphans, 1U);
+  EXPECT_TRUE(result.problems.empty());
+  {
+    const auto lock = posix_file_system().try_lock(directory.file("writer.lock"), "a writer");
+    ASSERT_NE(lock, nullptr);
+    EXPECT_EQ(reader.check(false).orphans, 0U);
+  }
+  EXPECT_EQ(reader.check(false).orphans, 1U);
+  Store::open(directory.path()).create_collection("more");
+  EXPECT_EQ(reader.check(false).orphans, 0U);
+  EXPECT_FALSE(posix_file_system().exists(orphan));
 }
 
 // A compaction that takes a segment away while it is being checked is no damage.
