@@ -18,6 +18,7 @@
 #include "storage/manifest.h"
 #include "storage/posting_index.h"
 #include "storage/records.h"
+#include "storage/salvage.h"
 #include "storage/schema.h"
 #include "storage/vector_log.h"
 
@@ -35,10 +36,9 @@ class Checker {
       : store_(store), db_(db), deep_(deep), progress_(progress) {}
 
   CheckResult run() {
-    for (const std::string& finding : db_.quick_check()) {
-      // Indexes can be rebuilt from their tables; anything else in SQLite's file cannot.
-      report("vkb.sqlite3", finding, finding.find("index") != std::string::npos);
-    }
+    const std::vector<std::string> findings = db_.quick_check();
+    can_salvage_ = !findings.empty() && can_salvage(db_);
+    for (const std::string& finding : findings) report(kDatabaseObject, finding, can_salvage_);
     if (deep_) check_references();
     count_orphans();
     const std::vector<CollectionRow> collections = readable_collections();
@@ -83,16 +83,17 @@ class Checker {
       Statement rows(db_, "PRAGMA foreign_key_check");
       while (rows.step()) {
         if (++wrong > kMostNamed) continue;
-        report("vkb.sqlite3",
+        report(kDatabaseObject,
                "table " + std::string(rows.text(0)) + " has a row that belongs to a " +
                    std::string(rows.text(2)) + " which is not there",
                false);
       }
     } catch (const Error& error) {
-      report("vkb.sqlite3", error.what(), false);  // a damaged page
+      report(kDatabaseObject, error.what(), can_salvage_);  // a damaged page
     }
     if (wrong > kMostNamed) {
-      report("vkb.sqlite3", std::to_string(wrong - kMostNamed) + " more rows of this kind", false);
+      report(kDatabaseObject, std::to_string(wrong - kMostNamed) + " more rows of this kind",
+             false);
     }
   }
 
@@ -396,7 +397,8 @@ class Checker {
   const ProgressFunction& progress_;
   CheckResult result_;
   std::uint64_t total_ = 0;
-  std::uint64_t asked_ = 0;  // see GraphFindings
+  bool can_salvage_ = false;  // what is damaged in vkb.sqlite3
+  std::uint64_t asked_ = 0;   // see GraphFindings
   std::uint64_t found_ = 0;
 };
 

@@ -17,6 +17,7 @@
 namespace vkb {
 
 inline constexpr std::string_view kSegmentPrefix = "segment ";
+inline constexpr const char* kDatabaseObject = "vkb.sqlite3";
 inline std::string segment_name(const SegmentRow& row) {
   return std::string(kSegmentPrefix) + row.file;
 }

@@ -12,6 +12,7 @@
 #include "storage/manifest.h"
 #include "storage/posting_index.h"
 #include "storage/records.h"
+#include "storage/salvage.h"
 
 namespace vkb {
 namespace {
@@ -28,7 +29,12 @@ class Repair {
       : store_(store), findings_(findings), progress_(progress) {}
 
   void rebuild_database(const std::vector<CollectionRow>& rows) {
-    store_.write([](Database& db) { db.execute("REINDEX"); });
+    const bool is_salvaged = names(findings_, kDatabaseObject, true);
+    if (is_salvaged) {
+      store_.maintain([](Database& db) { salvage(db); });
+    } else {
+      store_.write([](Database& db) { db.execute("REINDEX"); });
+    }
     for (const CollectionRow& row : rows) {
       store_.write([&](Database& db) {
         rebuild_postings(db, row.collection_id);
@@ -44,8 +50,10 @@ class Repair {
     }
     store_.write([](Database& db) { merge_postings(db); });
     for (const CollectionRow& row : rows) {
-      if (!names(findings_, document_index_name(row), true)) continue;
-      store_.write([&](Database& db) { drop_document_index(db, row.collection_id); });
+      if (!is_salvaged) {
+        if (!names(findings_, document_index_name(row), true)) continue;
+        store_.write([&](Database& db) { drop_document_index(db, row.collection_id); });
+      }
       index_documents(store_, *store_.open_collection(row), progress_);
     }
   }

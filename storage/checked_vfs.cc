@@ -27,6 +27,7 @@ thread_local std::uint64_t bad_page = 0;
 struct CheckedFile {
   sqlite3_file base;
   bool checked;
+  bool accepts_damage;
   std::vector<std::byte>* page;  // of a database: a copy, to write with its checksum
   LogMarkWriter* mark;           // of a log
   bool is_given_up;              // a sync failed
@@ -59,7 +60,9 @@ int read(sqlite3_file* file, void* out, int bytes, sqlite3_int64 offset) {
   const auto* data = static_cast<const std::byte*>(out);
   // Somebody else may have added them. Nobody takes them away: that would be damage.
   if (offset == 0 && bytes >= kHeaderBytes && reserves_bytes(data)) checked(file)->checked = true;
-  if (!checked(file)->checked || !is_page(bytes, offset)) return SQLITE_OK;
+  if (!checked(file)->checked || checked(file)->accepts_damage || !is_page(bytes, offset)) {
+    return SQLITE_OK;
+  }
   const std::span page(data, static_cast<std::size_t>(bytes));
   const auto number = static_cast<std::uint64_t>(offset / bytes + 1);
   std::uint64_t found = 0;
@@ -92,6 +95,7 @@ int write(sqlite3_file* file, const void* data, int bytes, sqlite3_int64 offset)
 
 int learn_whether_checked(sqlite3_file* file, const char* path) {
   sqlite3_file* inner = inner_of(file);
+  checked(file)->accepts_damage = sqlite3_uri_boolean(path, "accept_damage", 0) != 0;
   sqlite3_int64 size = 0;
   if (inner->pMethods->xFileSize(inner, &size) != SQLITE_OK) return SQLITE_IOERR_FSTAT;
   if (size == 0) {

@@ -17,7 +17,8 @@ inline constexpr int kPageChecksumBytes = 8;
 // is left without, and one of a newer vkb likewise. Pages in the -wal file are not checked when
 // they are read; its frames have checksums of SQLite's, and how many there must be says
 // storage/log_mark.h, whose marks this VFS keeps. The URI parameter page_checksums=0 makes a new
-// database one without. Thread safety: all functions.
+// database one without; with accept_damage=1 pages are read as they are, which is for whoever
+// overwrites them. Thread safety: all functions.
 const char* checked_vfs();
 
 // Whether a main database file, opened through checked_vfs(), has checksums in its pages.

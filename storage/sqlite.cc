@@ -131,6 +131,14 @@ std::optional<std::string> Statement::optional_text(int column) const {
   return std::string(text(column));
 }
 
+void Statement::read_all() {
+  for (int column = 0; column < sqlite3_column_count(statement_); ++column) {
+    if (sqlite3_column_type(statement_, column) >= SQLITE_TEXT) {
+      sqlite3_column_blob(statement_, column);
+    }
+  }
+}
+
 std::variant<std::int64_t, double, std::string> Statement::scalar(int column) const {
   switch (sqlite3_column_type(statement_, column)) {
     case SQLITE_INTEGER:
@@ -174,6 +182,9 @@ Database::Database(const std::string& path, Mode mode) : path_(path) {
     flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_READONLY | SQLITE_OPEN_URI;
   } else if (mode == Mode::plain_copy) {
     name = "file:" + escaped(path) + "?page_checksums=0";
+    flags |= SQLITE_OPEN_URI;
+  } else if (mode == Mode::overwritten) {
+    name = "file:" + escaped(path) + "?accept_damage=1";
     flags |= SQLITE_OPEN_URI;
   }
   const int code = sqlite3_open_v2(name.c_str(), &handle_, flags, checked_vfs());
@@ -264,6 +275,15 @@ std::vector<std::string> Database::quick_check() {
 
 void Database::copy_to(const std::string& destination) {
   Database copy(destination, has_page_checksums() ? Mode::copy : Mode::plain_copy);
+  copy_into(copy);
+}
+
+void Database::copy_over(const std::string& destination) {
+  Database copy(destination, Mode::overwritten);
+  copy_into(copy);
+}
+
+void Database::copy_into(Database& copy) {
   sqlite3_backup* backup = sqlite3_backup_init(copy.handle_, "main", handle_, "main");
   if (backup == nullptr) copy.fail(sqlite3_errcode(copy.handle_), "copy " + path_);
   sqlite3_backup_step(backup, -1);

@@ -51,6 +51,8 @@ class Statement {
   std::string_view text(int column) const;
   std::span<const std::byte> blob(int column) const;
   std::optional<std::string> optional_text(int column) const;
+  // Makes SQLite read all columns of the row, wherever their bytes are.
+  void read_all();
   // A number or text as it is stored; throws corruption for anything else.
   std::variant<std::int64_t, double, std::string> scalar(int column) const;
 
@@ -94,6 +96,7 @@ class Database {
     frozen,      // reader of a file that nobody can write: a read-only medium. Needs no -shm file
     copy,        // creates the file; nothing more: what copy_to() writes into
     plain_copy,  // the same without checksums in its pages
+    overwritten,  // what copy_over() writes to: damaged pages are taken as they are
     reader,      // query_only; never checkpoints, not even when it is the last to close (R6)
   };
   Database(const std::string& path, Mode mode);
@@ -118,6 +121,9 @@ class Database {
   std::vector<std::string> quick_check();
   // Copies the database, as this connection's transaction sees it, to a new file, and syncs it.
   void copy_to(const std::string& destination);
+  // Makes another database, damaged or not, the same as this one in one transaction of its own,
+  // beside its readers.
+  void copy_over(const std::string& destination);
   // Moves the WAL's content into the database; with truncate the -wal file becomes empty, if no
   // reader needs it. Returns false when one did.
   bool checkpoint(bool truncate);
@@ -133,6 +139,7 @@ class Database {
  private:
   friend class Statement;
   [[noreturn]] void fail(int code, std::string_view doing) const;
+  void copy_into(Database& copy);
   static int after_commit(void* database, sqlite3* handle, const char* name, int log_pages);
   bool is_empty();
   void close() noexcept;

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "storage/sqlite.h"
+
+namespace vkb {
+
+// A database in which pages are damaged, though all that is no cache can be read (R9): the damage
+// is in an index, in the metadata or document index, or in what SQLite keeps about free pages.
+
+// Whether that is so. Reads all of it.
+bool can_salvage(Database& db);
+
+// Writes the database anew from what is no cache, in one transaction of `writer`'s file, beside
+// readers; no other connection writes. Indexes are made with their tables; the metadata index and
+// the document indexes are empty after, and the caller's to rebuild. Throws corruption when
+// something cannot be read, and has changed nothing then.
+void salvage(Database& writer);
+
+}  // namespace vkb
