@@ -73,7 +73,8 @@ class Import {
     if (options_.dry_run) return finish();
     if (options_.backup) make_backup(client);
     Store store = Store::open(options_.store, {.lock_timeout = options_.lock_timeout,
-                                               .memory_limit = options_.memory_limit});
+                                               .memory_limit = options_.memory_limit,
+                                               .file_system = options_.file_system});
     Collection collection = prepare_collection(store);
     result_.collection_uuid = collection.uuid();
     choose_report_directory(store);

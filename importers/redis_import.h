@@ -41,6 +41,7 @@ struct RedisImportOptions {
   std::optional<std::string> report;        // default: <store>/reports/<UTC time>-<collection>
   std::uint64_t seed = 0;                   // of the random samples; 0: from the clock
   std::chrono::milliseconds retry_for{30000};
+  FileSystem* file_system = nullptr;  // of the store; replaced by tests only
 
   ProgressFunction progress;                      // false stops at the next safe point
   std::function<bool()> stopped;                  // the same, for waits in between; any thread

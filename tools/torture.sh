@@ -54,13 +54,13 @@ export VKB_SEED=1
 VKB_FAULTS_EVERY=1 start crash/vkb_fault_tests
 VKB_PAGES_EVERY=1 start corrupt/vkb_corrupt_tests
 for ((; ; ++VKB_SEED)); do
-  for program in crash/vkb_crash_tests crash/vkb_power_loss_tests; do
+  for program in crash/vkb_crash_tests crash/vkb_job_kill_tests crash/vkb_power_loss_tests; do
     VKB_CRASH_ROUNDS=400 VKB_POWER_LOSS_IMAGES=100 "$build/tests/$program" >"$output/now" 2>&1 ||
       { failed "$program" "$output/now" && finish 1; }
     grep -a '^torture: ' "$output/now" >>"$output/rounds"
     rm "$output/now"
   done
-  kills=$(counts | awk '/ kills/ {print $1}')
+  kills=$(counts | awk '/ kills/ {kills += $1} END {print kills + 0}')
   echo "torture: $kills kills so far" >&2
   [ -n "$rounds" ] && [ "$kills" -ge "$rounds" ] && break
 done

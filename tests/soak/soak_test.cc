@@ -170,7 +170,7 @@ class Soak : public ::testing::Test {
   }
 
   // In less there is nothing but the warm-up.
-  bool is_measured() const { return seconds_ >= 60; }
+  bool is_measured() const { return seconds_ >= 100; }
 
   // After a warm-up of a fifth of the time: medians of the next fifth and of the last one.
   std::string expect_flat(const std::string& what, const std::vector<double>& values,
