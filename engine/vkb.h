@@ -211,8 +211,8 @@ class Collection {
   // The same for several vectors, on one state of the store.
   std::vector<std::vector<Hit>> query_batch(std::span<const std::vector<float>> queries,
                                             const QueryOptions& options = {}) const;
-  // Stores all records of `source`, batch by batch, each batch durable and visible when the next is
-  // asked for; a record whose id exists is replaced as a whole. Graphs are built meanwhile, and at
+  // Stores all records of `source`, batch by batch, the next being asked for while one is made
+  // durable; a record whose id exists is replaced as a whole. Graphs are built meanwhile, and at
   // the end one segment with a graph holds the collection. After a crash the complete batches are
   // there, and load() or compact() finishes the graph. Passes on what `source` or `progress`
   // throws; an error of the document index comes last, records and graph complete, or on a stop.

@@ -155,13 +155,13 @@ TEST_F(JobKill, RestoreReplacesTheStoreOrDoesNot) {
   fill(directory_.file("source"), backed_up);
   Store::open(directory_.file("source")).backup(backup);
   fill(pristine_, before);
-  bool was_there = false;
+  bool was_there = true;
   torture(
       "restore", {"restore_placed", "rename", "publish", "sync_directory"},
       [&](FileSystem& files) { restore(backup, place_, {.replace = true, .file_system = &files}); },
       [&] {
-        was_there = !was_there;
         copy_pristine();
+        was_there = random_.below(4) > 0;
         if (!was_there) fs::remove_all(place_);
       },
       [&] {
@@ -172,11 +172,11 @@ TEST_F(JobKill, RestoreReplacesTheStoreOrDoesNot) {
               Store::open(place_, {.read_only = true}).collection("killed").count();
           expect_records(place_, count == before.size() && was_there ? before : backed_up);
         }
-        restore(backup, place_, {.replace = true});
-        expect_records(place_, backed_up);
         for (const auto& entry : fs::directory_iterator(directory_.path())) {
           if (entry.path().string().starts_with(place_ + ".restoring-")) fs::remove_all(entry);
         }
+        restore(backup, place_, {.replace = true});
+        expect_records(place_, backed_up);
       });
 }
 
