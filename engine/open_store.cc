@@ -119,6 +119,14 @@ OpenStore::~OpenStore() {
 
 void OpenStore::create_or_check() {
   const std::string path = database_path(directory_);
+  const std::string network = files_.network_file_system(directory_);
+  if (!network.empty()) {
+    // Two hosts would each have a memory and locks of their own (R6).
+    throw Error(ErrorCode::unsupported,
+                "store " + directory_ + " is on a network file system (" + network +
+                    "), where programs do not share memory and locks; keep it on a local one, and "
+                    "reach it from elsewhere through `vkb serve`");
+  }
   // Asked first: it is made after the database, see writer().
   const bool has_segments = files_.exists(segment_directory_);
   if (options_.abandon_log && files_.exists(path)) {

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -465,6 +466,29 @@ class PosixFileSystem final : public FileSystem {
 
   bool is_writable(const std::string& path) override {
     return ::faccessat(AT_FDCWD, path.c_str(), W_OK, AT_EACCESS) == 0;
+  }
+
+  std::string network_file_system(const std::string& path) override {
+    struct statfs about {};
+    std::error_code unknown;
+    std::filesystem::path at = std::filesystem::absolute(path, unknown);
+    while (::statfs(at.c_str(), &about) != 0) {
+      if (errno == EINTR) continue;
+      if (errno != ENOENT || at == at.parent_path()) return "";  // whoever opens files says why
+      at = at.parent_path();
+    }
+    switch (static_cast<std::uint32_t>(about.f_type)) {  // statfs(2)
+      case 0x6969:
+        return "NFS";
+      case 0x517B:
+      case 0xFF534D42:
+      case 0xFE534D42:
+        return "SMB";
+      case 0x5346414F:
+        return "AFS";
+      default:
+        return "";
+    }
   }
 
   std::vector<std::string> list(const std::string& directory) override {

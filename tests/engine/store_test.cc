@@ -292,6 +292,22 @@ TEST(Store, ClosesWithItsLastHandle) {
   EXPECT_EQ(Store::open(directory.path(), {.read_only = true}).info().writer, "");
 }
 
+class NetworkFileSystem final : public FaultyFileSystem {
+ public:
+  std::string network_file_system(const std::string& /*path*/) override { return "NFS"; }
+};
+
+TEST(Store, R6_IsNotOpenedOnANetworkFileSystem) {
+  const TempDirectory directory;
+  NetworkFileSystem files;
+  VKB_EXPECT_ERROR(Store::open(directory.file("store"), {.file_system = &files}),
+                   ErrorCode::unsupported, "NFS");
+  EXPECT_FALSE(std::filesystem::exists(directory.file("store")));
+  Store::open(directory.file("store"));
+  VKB_EXPECT_ERROR(Store::open(directory.file("store"), {.read_only = true, .file_system = &files}),
+                   ErrorCode::unsupported, "NFS");
+}
+
 TEST(Store, BackupIsAStoreOfItsOwn) {
   const TempDirectory directory;
   const std::string copy = directory.file("copy");

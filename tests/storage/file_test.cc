@@ -479,5 +479,13 @@ TEST(FaultyFileSystem, CountsFailsAndCallsItsHook) {
                                                     "reached half_way", "publish a", "publish a"}));
 }
 
+TEST(PosixFileSystem, ALocalDirectoryIsOnNoNetwork) {
+  const TempDirectory directory;
+  for (const std::string& path : {directory.path(), directory.file("not/there/yet"),
+                                  std::string("."), std::string("/proc"), std::string("/")}) {
+    EXPECT_EQ(posix_file_system().network_file_system(path), "") << path;
+  }
+}
+
 }  // namespace
 }  // namespace vkb

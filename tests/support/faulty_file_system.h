@@ -114,6 +114,9 @@ class FaultyFileSystem : public FileSystem {
     called(FileCall::exists, path);
     return inner_.exists(path);
   }
+  std::string network_file_system(const std::string& path) override {
+    return inner_.network_file_system(path);
+  }
   bool is_writable(const std::string& path) override {
     called(FileCall::is_writable, path);
     return inner_.is_writable(path);
