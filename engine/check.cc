@@ -43,7 +43,16 @@ class Checker {
     count_orphans();
     const std::vector<CollectionRow> collections = readable_collections();
     for (const CollectionRow& row : collections) total_ += row.record_count;
-    for (const CollectionRow& row : collections) check_collection(row);
+    for (const CollectionRow& row : collections) {
+      try {
+        check_collection(row);
+      } catch (const SegmentMissing&) {
+        throw;  // no damage: the check begins anew
+      } catch (const Error& error) {
+        if (error.code() != ErrorCode::corruption) throw;
+        report(kDatabaseObject, error.what(), can_salvage_);  // what it cannot get past
+      }
+    }
     if (asked_ > 0) result_.recall = static_cast<double>(found_) / static_cast<double>(asked_);
     return std::move(result_);
   }

@@ -2,6 +2,8 @@
 //
 // Rebuilding what can be rebuilt (R9), and parting with what cannot.
 #include <algorithm>
+#include <functional>
+#include <set>
 
 #include "engine/compaction.h"
 #include "engine/findings.h"
@@ -13,6 +15,7 @@
 #include "storage/posting_index.h"
 #include "storage/records.h"
 #include "storage/salvage.h"
+#include "storage/vector_log.h"
 
 namespace vkb {
 namespace {
@@ -23,15 +26,35 @@ bool names(const CheckResult& result, const std::string& object, bool repairable
   });
 }
 
+// Called with records that are about to go, and what is left of them.
+using Take = std::function<void(OpenCollection&, std::span<const Record>)>;
+
+// Without its embedding.
+Record record_of(RecordRow row) {
+  return {.id = std::move(row.id),
+          .embedding = {},
+          .document = std::move(row.document),
+          .metadata = std::move(row.metadata),
+          .uri = std::move(row.uri),
+          .origin = std::move(row.origin)};
+}
+
 class Repair {
  public:
   Repair(OpenStore& store, const CheckResult& findings, const ProgressFunction& progress)
       : store_(store), findings_(findings), progress_(progress) {}
 
-  void rebuild_database(const std::vector<CollectionRow>& rows) {
-    const bool is_salvaged = names(findings_, kDatabaseObject, true);
+  // take(collection, records): when given, records that are lost are given up.
+  void rebuild_database(const std::vector<CollectionRow>& rows, const Take& take) {
+    const bool has_lost = names(findings_, kDatabaseObject, false);
+    if (has_lost && !take) return;  // it cannot be written either
+    const bool is_salvaged = has_lost || names(findings_, kDatabaseObject, true);
     if (is_salvaged) {
-      store_.maintain([](Database& db) { salvage(db); });
+      std::int64_t unsure_seq = 0;
+      store_.maintain([&](Database& db) { unsure_seq = salvage(db, has_lost); });
+      for (const CollectionRow& row : rows) {
+        if (has_lost) give_up_halves(*store_.open_collection(row), unsure_seq, take);
+      }
     } else {
       store_.write([](Database& db) { db.execute("REINDEX"); });
     }
@@ -59,9 +82,8 @@ class Repair {
   }
 
   // Writes the damaged segments of a collection anew, from their vectors. Those with damaged
-  // vectors only when there is somebody to take the records: take(records).
-  template <typename Take>
-  void rebuild_segments(OpenCollection& collection, bool gives_up, const Take& take) {
+  // vectors only when there is somebody to take the records.
+  void rebuild_segments(OpenCollection& collection, const Take& take) {
     const std::scoped_lock reshape(collection.reshape_mutex);
     const std::shared_ptr<const Snapshot> before = snapshot_of(collection);
     for (const SegmentView& view : before->segments) {
@@ -70,7 +92,7 @@ class Repair {
       if (!is_lasting && !names(findings_, object, true)) continue;
       if (view.segment->has_page_checksums()) {
         const DamagedRows rows = find_damaged_rows(*view.segment, view.dead.get());
-        if (!rows.lost.empty() && !gives_up) continue;
+        if (!rows.lost.empty() && !take) continue;
         if (!rows.lost.empty() || !rows.nameless.empty()) move_out(collection, view, rows, take);
       } else if (is_lasting) {
         continue;  // what an older vkb wrote does not tell which of its rows are damaged
@@ -93,8 +115,50 @@ class Repair {
     return store_.read([&](Database& db) { return collection.snapshot(db, collection.row(db)); });
   }
 
+  // After records or entries of the log were lost: vectors without a record go, records without a
+  // vector, and those whose vector may be an older one than they had.
+  void give_up_halves(OpenCollection& collection, std::int64_t unsure_seq, const Take& take) {
+    store_.write([&](Database& db) {
+      RecordWriter writer(db, collection);
+      const std::int64_t id = collection.collection_id;
+      const std::shared_ptr<const Snapshot> snapshot = collection.snapshot(db, writer.row());
+      std::vector<std::int64_t> placed;
+      std::vector<Record> lost;
+      std::vector<std::int64_t> without_record;
+      for (const SegmentView& view : snapshot->segments) {
+        for (std::uint32_t slot = 0; slot < view.segment->row_count(); ++slot) {
+          if (view.is_dead(slot)) continue;
+          const std::uint64_t row_id = view.segment->row_id(slot);
+          placed.push_back(static_cast<std::int64_t>(row_id));
+          if (writer.records().id_of(placed.back())) continue;
+          without_record.push_back(placed.back());
+          const float* vector = view.segment->vector(slot);
+          lost.push_back({.id = std::string(view.segment->record_id(row_id).value_or("")),
+                          .embedding = std::vector(vector, vector + view.segment->dim())});
+        }
+      }
+      std::set<std::int64_t> unsure;
+      read_log(db, id, 0, writer.row().dim.value_or(0), [&](const LogEntry& entry) {
+        if (entry.seq <= unsure_seq) unsure.insert(entry.row_id);
+        if (entry.vector.empty()) return;
+        placed.push_back(entry.row_id);
+        if (!writer.records().id_of(entry.row_id)) without_record.push_back(entry.row_id);
+      });
+      std::ranges::sort(placed);
+      std::vector<std::int64_t> given_up;
+      for (const std::int64_t row_id : writer.records().row_ids(0, 0, UINT64_MAX)) {
+        if (std::ranges::binary_search(placed, row_id) && !unsure.contains(row_id)) continue;
+        given_up.push_back(row_id);
+        lost.push_back(record_of(writer.records().read(row_id)));
+      }
+      if (!lost.empty()) take(collection, lost);
+      for (const std::int64_t row_id : without_record) writer.retire_vector(row_id);
+      for (const std::int64_t row_id : given_up) writer.remove(row_id);
+      writer.finish();
+    });
+  }
+
   // Leaves only sound rows in the segment.
-  template <typename Take>
   void move_out(OpenCollection& collection, const SegmentView& view, const DamagedRows& rows,
                 const Take& take) {
     store_.write([&](Database& db) {
@@ -109,15 +173,9 @@ class Repair {
       }
       std::vector<Record> lost;
       for (const std::int64_t row_id : rows.lost) {
-        RecordRow row = writer.records().read(row_id);
-        lost.push_back({.id = std::move(row.id),
-                        .embedding = {},
-                        .document = std::move(row.document),
-                        .metadata = std::move(row.metadata),
-                        .uri = std::move(row.uri),
-                        .origin = std::move(row.origin)});
+        lost.push_back(record_of(writer.records().read(row_id)));
       }
-      if (!lost.empty()) take(lost);
+      if (!lost.empty()) take(collection, lost);
       for (const std::int64_t row_id : rows.lost) writer.remove(row_id);
       writer.finish();
     });
@@ -133,21 +191,25 @@ class Repair {
 CheckResult Store::repair(const ProgressFunction& progress, const LostFunction& lost) {
   const OpenStore::WriterHold hold(*open_);
   const CheckResult before = check(true, progress);
-  if (std::none_of(before.problems.begin(), before.problems.end(), [](const Problem& problem) {
-        return problem.repairable || problem.object.starts_with(kSegmentPrefix);
+  if (std::none_of(before.problems.begin(), before.problems.end(), [&](const Problem& problem) {
+        return problem.repairable || problem.object.starts_with(kSegmentPrefix) ||
+               (lost && problem.object == kDatabaseObject);
       })) {
     return before;
   }
   const std::vector<CollectionRow> rows =
       open_->read([](Database& db) { return list_all_collections(db); });
+  Take take;
+  if (lost) {
+    take = [&](OpenCollection& collection, std::span<const Record> records) {
+      lost(collection_by_uuid(collection.uuid), records);
+    };
+  }
   Repair repair(*open_, before, progress);
-  repair.rebuild_database(rows);
+  repair.rebuild_database(rows, take);
   for (const CollectionRow& row : rows) {
-    const std::shared_ptr<OpenCollection> collection = open_->open_collection(row);
     try {
-      repair.rebuild_segments(*collection, lost != nullptr, [&](std::span<const Record> records) {
-        lost(Collection(open_, collection), records);
-      });
+      repair.rebuild_segments(*open_->open_collection(row), take);
     } catch (const Error& error) {
       // A segment that cannot be opened. What is left says the check; other collections can still
       // be repaired.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/salvage.h"
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <string>
@@ -20,6 +21,33 @@ constexpr std::array<std::string_view, 9> kTruth = {"tenant",  "database",     "
 // All of a table from its own pages. The condition keeps SQLite from copying index by index.
 std::string rows_of(std::string_view schema, std::string_view table) {
   return "SELECT * FROM " + std::string(schema) + "." + std::string(table) + " NOT INDEXED WHERE 1";
+}
+
+// Copies the rows of a table with an integer key, from `first` to `last`. Of those on a page that
+// cannot be read the others are looked for by halving the range. Returns the last key that cannot
+// be read, whether there is a row or not; 0: all can.
+std::int64_t copy_rows(Database& sound, const std::string& table, const std::string& key,
+                       std::int64_t first, std::int64_t last) {
+  try {
+    Statement(sound, "INSERT INTO main." + table + " SELECT * FROM damaged." + table +
+                         " NOT INDEXED WHERE " + key + " BETWEEN ? AND ?")
+        .bind(first, last)
+        .run();
+    return 0;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::corruption) throw;
+    if (first == last) return last;
+    const std::int64_t middle = first + (last - first) / 2;
+    return std::max(copy_rows(sound, table, key, first, middle),
+                    copy_rows(sound, table, key, middle + 1, last));
+  }
+}
+
+// The largest key that a table ever gave out.
+std::int64_t last_key(Database& sound, const std::string& table) {
+  Statement largest(sound, "SELECT seq FROM main.sqlite_sequence WHERE name=?");
+  largest.bind(table);
+  return largest.step() ? largest.integer(0) : 0;
 }
 
 // Removed with the journal that SQLite keeps beside it.
@@ -50,22 +78,29 @@ bool can_salvage(Database& db) {
   }
 }
 
-void salvage(Database& writer) {
+std::int64_t salvage(Database& writer, bool may_lose) {
   const TemporaryDatabase file(writer.path() + "-salvage");
   Database sound(file.path, Database::Mode::copy);
-  sound.execute("PRAGMA page_size=8192; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA synchronous=OFF");
+  // A statement that fails has to leave nothing; after a crash the file is of no use.
+  sound.execute(
+      "PRAGMA page_size=8192; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA synchronous=OFF;"
+      "PRAGMA journal_mode=MEMORY");
   migrate(sound);
   Statement(sound, "ATTACH ? AS damaged").bind(writer.path()).run();
-  {
-    Transaction transaction(sound, Transaction::Kind::write);
-    for (const std::string_view table : kTruth) {
-      sound.execute("DELETE FROM main." + std::string(table));
-      sound.execute("INSERT INTO main." + std::string(table) + " " + rows_of("damaged", table));
-    }
-    transaction.commit();
+  for (const std::string_view table : kTruth)
+    sound.execute("DELETE FROM main." + std::string(table));
+  for (const std::string_view table : kTruth) {
+    if (may_lose && (table == "record" || table == "vector_log")) continue;
+    sound.execute("INSERT INTO main." + std::string(table) + " " + rows_of("damaged", table));
+  }
+  std::int64_t unsure_seq = 0;
+  if (may_lose) {
+    copy_rows(sound, "record", "row_id", 1, last_key(sound, "record"));
+    unsure_seq = copy_rows(sound, "vector_log", "seq", 1, last_key(sound, "vector_log"));
   }
   sound.execute("DETACH damaged");
   sound.copy_over(writer.path());
+  return unsure_seq;
 }
 
 }  // namespace vkb

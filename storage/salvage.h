@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
+
 #include "storage/sqlite.h"
 
 namespace vkb {
@@ -14,7 +16,9 @@ bool can_salvage(Database& db);
 // Writes the database anew from what is no cache, in one transaction of `writer`'s file, beside
 // readers; no other connection writes. Indexes are made with their tables; the metadata index and
 // the document indexes are empty after, and the caller's to rebuild. Throws corruption when
-// something cannot be read, and has changed nothing then.
-void salvage(Database& writer);
+// something cannot be read, and has changed nothing then. may_lose: records and log entries that
+// cannot be read are left out. Returns the last seq of the log that one is missing before, 0: none
+// is. What the log has up to there may have been replaced or removed since by what is missing.
+std::int64_t salvage(Database& writer, bool may_lose);
 
 }  // namespace vkb
