@@ -92,17 +92,15 @@ class Checker {
       Statement rows(db_, "PRAGMA foreign_key_check");
       while (rows.step()) {
         if (++wrong > kMostNamed) continue;
-        report(kDatabaseObject,
-               "table " + std::string(rows.text(0)) + " has a row that belongs to a " +
-                   std::string(rows.text(2)) + " which is not there",
+        report("table " + std::string(rows.text(0)),
+               "has a row that belongs to a " + std::string(rows.text(2)) + " which is not there",
                false);
       }
     } catch (const Error& error) {
       report(kDatabaseObject, error.what(), can_salvage_);  // a damaged page
     }
     if (wrong > kMostNamed) {
-      report(kDatabaseObject, std::to_string(wrong - kMostNamed) + " more rows of this kind",
-             false);
+      report("tables", std::to_string(wrong - kMostNamed) + " more rows of this kind", false);
     }
   }
 
@@ -130,7 +128,7 @@ class Checker {
   }
 
   void check_collection(const CollectionRow& row) {
-    const std::string object = "collection " + row.name;
+    const std::string object = collection_name(row);
     Records records(db_, row.collection_id);
     const std::uint64_t counted = records.count();
     if (counted != row.record_count) {
@@ -273,7 +271,7 @@ class Checker {
              false);
     }
     if (lost.size() > kMostNamed) {
-      report("collection " + row.name,
+      report(collection_name(row),
              std::to_string(lost.size() - kMostNamed) + " more records whose vectors are damaged",
              false);
     }
@@ -306,7 +304,7 @@ class Checker {
   }
 
   void check_log(const CollectionRow& row, std::vector<std::uint64_t>& placed) {
-    const std::string object = "collection " + row.name;
+    const std::string object = collection_name(row);
     std::map<std::int64_t, bool> live;
     std::int64_t last_seq = 0;
     try {
@@ -374,7 +372,7 @@ class Checker {
         report("record " + std::to_string(row_id), error.what(), false);
       }
     }
-    const std::string object = "collection " + row.name;
+    const std::string object = collection_name(row);
     try {
       const PostingDigest found =
           digest_postings(db_, row.collection_id, [this] { tick(result_.records); });

@@ -22,6 +22,11 @@ inline std::string segment_name(const SegmentRow& row) {
   return std::string(kSegmentPrefix) + row.file;
 }
 
+inline constexpr std::string_view kCollectionPrefix = "collection ";
+inline std::string collection_name(const CollectionRow& row) {
+  return std::string(kCollectionPrefix) + row.name;
+}
+
 inline std::string document_index_name(const CollectionRow& row) {
   return "document index of collection " + row.name;
 }

@@ -3,7 +3,6 @@
 // Rebuilding what can be rebuilt (R9), and parting with what cannot.
 #include <algorithm>
 #include <functional>
-#include <set>
 
 #include "engine/compaction.h"
 #include "engine/findings.h"
@@ -50,13 +49,18 @@ class Repair {
     if (has_lost && !take) return;  // it cannot be written either
     const bool is_salvaged = has_lost || names(findings_, kDatabaseObject, true);
     if (is_salvaged) {
-      std::int64_t unsure_seq = 0;
-      store_.maintain([&](Database& db) { unsure_seq = salvage(db, has_lost); });
-      for (const CollectionRow& row : rows) {
-        if (has_lost) give_up_halves(*store_.open_collection(row), unsure_seq, take);
-      }
+      store_.maintain([&](Database& db) { salvage(db, has_lost); });
     } else {
       store_.write([](Database& db) { db.execute("REINDEX"); });
+    }
+    for (const CollectionRow& row : rows) {
+      const bool has_halves = has_lost || names(findings_, collection_name(row), false);
+      if (!take || !has_halves) continue;
+      try {
+        give_up_halves(*store_.open_collection(row), take);
+      } catch (const Error& error) {
+        if (error.code() != ErrorCode::corruption) throw;  // a segment: its own damage is seen to
+      }
     }
     for (const CollectionRow& row : rows) {
       store_.write([&](Database& db) {
@@ -115,9 +119,9 @@ class Repair {
     return store_.read([&](Database& db) { return collection.snapshot(db, collection.row(db)); });
   }
 
-  // After records or entries of the log were lost: vectors without a record go, records without a
-  // vector, and those whose vector may be an older one than they had.
-  void give_up_halves(OpenCollection& collection, std::int64_t unsure_seq, const Take& take) {
+  // After records or entries of the log were lost: vectors without a record go, and records without
+  // a vector.
+  void give_up_halves(OpenCollection& collection, const Take& take) {
     store_.write([&](Database& db) {
       RecordWriter writer(db, collection);
       const std::int64_t id = collection.collection_id;
@@ -126,9 +130,10 @@ class Repair {
       std::vector<Record> lost;
       std::vector<std::int64_t> without_record;
       for (const SegmentView& view : snapshot->segments) {
+        RowIds rows(*view.segment);
         for (std::uint32_t slot = 0; slot < view.segment->row_count(); ++slot) {
           if (view.is_dead(slot)) continue;
-          const std::uint64_t row_id = view.segment->row_id(slot);
+          const std::uint64_t row_id = rows.of(slot);
           placed.push_back(static_cast<std::int64_t>(row_id));
           if (writer.records().id_of(placed.back())) continue;
           without_record.push_back(placed.back());
@@ -137,9 +142,7 @@ class Repair {
                           .embedding = std::vector(vector, vector + view.segment->dim())});
         }
       }
-      std::set<std::int64_t> unsure;
       read_log(db, id, 0, writer.row().dim.value_or(0), [&](const LogEntry& entry) {
-        if (entry.seq <= unsure_seq) unsure.insert(entry.row_id);
         if (entry.vector.empty()) return;
         placed.push_back(entry.row_id);
         if (!writer.records().id_of(entry.row_id)) without_record.push_back(entry.row_id);
@@ -147,7 +150,7 @@ class Repair {
       std::ranges::sort(placed);
       std::vector<std::int64_t> given_up;
       for (const std::int64_t row_id : writer.records().row_ids(0, 0, UINT64_MAX)) {
-        if (std::ranges::binary_search(placed, row_id) && !unsure.contains(row_id)) continue;
+        if (std::ranges::binary_search(placed, row_id)) continue;
         given_up.push_back(row_id);
         lost.push_back(record_of(writer.records().read(row_id)));
       }
@@ -193,7 +196,8 @@ CheckResult Store::repair(const ProgressFunction& progress, const LostFunction& 
   const CheckResult before = check(true, progress);
   if (std::none_of(before.problems.begin(), before.problems.end(), [&](const Problem& problem) {
         return problem.repairable || problem.object.starts_with(kSegmentPrefix) ||
-               (lost && problem.object == kDatabaseObject);
+               (lost && (problem.object == kDatabaseObject ||
+                         problem.object.starts_with(kCollectionPrefix)));
       })) {
     return before;
   }

@@ -78,7 +78,7 @@ bool can_salvage(Database& db) {
   }
 }
 
-std::int64_t salvage(Database& writer, bool may_lose) {
+void salvage(Database& writer, bool may_lose) {
   const TemporaryDatabase file(writer.path() + "-salvage");
   Database sound(file.path, Database::Mode::copy);
   // A statement that fails has to leave nothing; after a crash the file is of no use.
@@ -87,20 +87,21 @@ std::int64_t salvage(Database& writer, bool may_lose) {
       "PRAGMA journal_mode=MEMORY");
   migrate(sound);
   Statement(sound, "ATTACH ? AS damaged").bind(writer.path()).run();
-  for (const std::string_view table : kTruth)
+  for (const std::string_view table : kTruth) {
     sound.execute("DELETE FROM main." + std::string(table));
+  }
   for (const std::string_view table : kTruth) {
     if (may_lose && (table == "record" || table == "vector_log")) continue;
     sound.execute("INSERT INTO main." + std::string(table) + " " + rows_of("damaged", table));
   }
-  std::int64_t unsure_seq = 0;
   if (may_lose) {
     copy_rows(sound, "record", "row_id", 1, last_key(sound, "record"));
-    unsure_seq = copy_rows(sound, "vector_log", "seq", 1, last_key(sound, "vector_log"));
+    const std::int64_t missing =
+        copy_rows(sound, "vector_log", "seq", 1, last_key(sound, "vector_log"));
+    Statement(sound, "DELETE FROM main.vector_log WHERE seq<=?").bind(missing).run();
   }
   sound.execute("DETACH damaged");
   sound.copy_over(writer.path());
-  return unsure_seq;
 }
 
 }  // namespace vkb

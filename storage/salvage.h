@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstdint>
-
 #include "storage/sqlite.h"
 
 namespace vkb {
@@ -17,8 +15,8 @@ bool can_salvage(Database& db);
 // readers; no other connection writes. Indexes are made with their tables; the metadata index and
 // the document indexes are empty after, and the caller's to rebuild. Throws corruption when
 // something cannot be read, and has changed nothing then. may_lose: records and log entries that
-// cannot be read are left out. Returns the last seq of the log that one is missing before, 0: none
-// is. What the log has up to there may have been replaced or removed since by what is missing.
-std::int64_t salvage(Database& writer, bool may_lose);
+// cannot be read are left out, and so are entries older than those, which they may have replaced:
+// afterwards there may be records without a vector and vectors without a record.
+void salvage(Database& writer, bool may_lose);
 
 }  // namespace vkb

@@ -611,6 +611,23 @@ TEST_F(Corrupt, ARecordWithoutAVectorAndAVectorWithoutARecord) {
   EXPECT_TRUE(mentions(found, "has a record but no vector"));
   EXPECT_TRUE(mentions(found, "has a vector but no record"));
   EXPECT_TRUE(mentions(found, "counts "));
+  // Half a record is given up, if that may be, and handed out.
+  Store store = Store::open(path());
+  EXPECT_TRUE(mentions(store.repair().problems, "has a record but no vector"));
+  std::vector<Record> lost;
+  EXPECT_TRUE(store
+                  .repair({},
+                          [&](const Collection&, std::span<const Record> records) {
+                            lost.insert(lost.end(), records.begin(), records.end());
+                          })
+                  .problems.empty());
+  ASSERT_EQ(lost.size(), 2U);
+  EXPECT_EQ(lost[0].id, "r200");
+  EXPECT_EQ(lost[0].embedding, expected().at("r200").embedding);
+  EXPECT_EQ(lost[1].document, expected().at(lost[1].id).document);
+  Expected left = expected();
+  for (const Record& record : lost) left.erase(record.id);
+  EXPECT_EQ(differences(left, store.collection("vectors")), "");
 }
 
 TEST_F(Corrupt, MetadataThatIsNotJson) {
