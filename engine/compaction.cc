@@ -146,6 +146,7 @@ bool Merger::finish(const ProgressFunction& progress) {
       merged = write_segment(store_, row_, {graph, sources_.size(), row_at}, &pool_, tick);
     }
     replace_inputs(merged, graph);
+    store_.budget().trim();
     return true;
   } catch (const StopRequested&) {
     return false;
@@ -254,6 +255,8 @@ bool seal(OpenStore& store, OpenCollection& collection) {
     store.files().reached("seal_before_commit");
   });
   store.files().reached("seal_committed");
+  snapshot.reset();
+  store.budget().trim();
   return true;
 }
 

@@ -129,23 +129,16 @@ void OpenStore::create_or_check() {
   }
   // Asked first: it is made after the database, see writer().
   const bool has_segments = files_.exists(segment_directory_);
-  if (options_.abandon_log && files_.exists(path)) {
-    const std::scoped_lock lock(write_mutex_);
-    writer();
-  } else if (writer_holder().empty()) {
-    verify_log(path);  // a writer has done it
-  }
-  if (files_.file_size(path) > 0) {
-    const ReaderLease lease(*this);
-    if (!is_blank(lease.database())) return check_schema(lease.database());
+  if (!options_.abandon_log && writer_holder().empty()) verify_log(path);  // a writer has done it
+  if (files_.file_size(path) > 0 && !is_database_blank()) {
+    if (options_.abandon_log) {
+      const std::scoped_lock lock(write_mutex_);
+      writer();
+    }
+    return;
   }
   idle_readers_.clear();  // one that has seen the database blank may go on doing so
-  if (has_segments) {
-    throw Error(ErrorCode::corruption,
-                path + ": it is " + (files_.exists(path) ? "empty" : "missing") + ", though " +
-                    segment_directory_ +
-                    " is there: the records of this store are lost; restore a backup");
-  }
+  if (has_segments) throw_database_lost();
   // No store, or one whose creation was cut short.
   if (options_.read_only || !options_.create) {
     throw Error(ErrorCode::not_found, "no vkb store at " + directory_ +
@@ -165,6 +158,22 @@ void OpenStore::create_or_check() {
   writer();
   writer_.reset();
   writer_lock_.reset();
+}
+
+// Looks at its schema otherwise.
+bool OpenStore::is_database_blank() {
+  const ReaderLease lease(*this);
+  if (is_blank(lease.database())) return true;
+  check_schema(lease.database());
+  return false;
+}
+
+void OpenStore::throw_database_lost() const {
+  const std::string path = database_path(directory_);
+  throw Error(ErrorCode::corruption,
+              path + ": it is " + (files_.exists(path) ? "empty" : "missing") + ", though " +
+                  segment_directory_ +
+                  " is there: the records of this store are lost; restore a backup");
 }
 
 std::string OpenStore::writer_holder() const { return files_.lock_holder(lock_path(directory_)); }
@@ -200,10 +209,14 @@ Database& OpenStore::writer() {
     } else {
       verify_log(path);
     }
+    // Nothing is made anew over segments: they would all be orphans.
+    const bool has_segments = files_.exists(segment_directory_);
+    if (has_segments && files_.file_size(path) == 0) throw_database_lost();
     auto database = std::make_unique<Database>(path, Database::Mode::writer);
+    if (has_segments && is_blank(*database)) throw_database_lost();
     if (budget_.is_limited()) database->set_cache_bytes(budget_.writer_cache_bytes());
     migrate(*database);
-    if (!files_.exists(segment_directory_)) {
+    if (!has_segments) {
       // Both entries as durable as what is committed, and this one after the database's: where it
       // is without a database, that was lost, and nothing is made anew over it.
       files_.sync_directory(directory_);
@@ -256,8 +269,21 @@ void OpenStore::remove_segment_files(const std::vector<std::string>& names) noex
     try {
       files_.remove(segment_directory_ + "/" + name);
     } catch (const std::exception&) {
-      // An orphan: the next writer that opens the store tries again.
+      // An orphan: the next writer that opens the store tries again, and a purge.
+      try {
+        const std::scoped_lock lock(unremoved_mutex_);
+        unremoved_.insert(name);
+      } catch (const std::bad_alloc&) {
+      }
     }
+  }
+}
+
+void OpenStore::remove_what_was_left() {
+  const std::scoped_lock lock(unremoved_mutex_);
+  while (!unremoved_.empty()) {
+    files_.remove(segment_directory_ + "/" + *unremoved_.begin());
+    unremoved_.erase(unremoved_.begin());
   }
 }
 

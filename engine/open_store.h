@@ -163,6 +163,8 @@ class OpenStore {
   // Unlinks files that no committed manifest names any more (R3). A failure leaves an orphan for
   // the next writer.
   void remove_segment_files(const std::vector<std::string>& names) noexcept;
+  // Removes what remove_segment_files() could not. Throws io_error when it still cannot be.
+  void remove_what_was_left();
 
   // Tells the maintenance thread that a collection has changed.
   void notify(const std::shared_ptr<OpenCollection>& collection);
@@ -195,6 +197,8 @@ class OpenStore {
   void give_back(std::unique_ptr<Database> reader) noexcept;
 
   void create_or_check();
+  bool is_database_blank();
+  [[noreturn]] void throw_database_lost() const;
   Database& writer();  // with write_mutex_ held
   void release_writer_if_idle();
   void close_writer() noexcept;  // with write_mutex_ held, or nobody left to take it
@@ -219,6 +223,9 @@ class OpenStore {
   std::unique_ptr<Database> writer_;
   int writer_holds_ = 0;
   std::chrono::steady_clock::time_point last_write_;
+
+  std::mutex unremoved_mutex_;
+  std::set<std::string> unremoved_;  // guarded by unremoved_mutex_
 
   std::mutex collections_mutex_;
   std::map<std::int64_t, std::shared_ptr<OpenCollection>> collections_;  // guarded by the mutex

@@ -61,6 +61,7 @@ bool Collection::purge(const ProgressFunction& progress) {
       store_->files().remove(store_->segment_directory() + "/" + file);
     }
   }
+  store_->remove_what_was_left();
   rewrite_database(*store_);
   return true;
 }

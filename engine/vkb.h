@@ -245,7 +245,7 @@ struct OpenOptions {
   bool create = true;        // make the directory and an empty store when there is none
   bool abandon_log = false;  // of a damaged log take what can be read; the last writes are lost
   std::chrono::milliseconds lock_timeout{5000};  // a write waits for another process's lock
-  std::uint64_t memory_limit = 0;  // bytes, 32 MB or more: engine/memory_budget.h; 0: none
+  std::uint64_t memory_limit = 0;  // bytes, 64 MB or more: engine/memory_budget.h; 0: none
   FileSystem* file_system = nullptr;
 };
 

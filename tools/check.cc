@@ -148,7 +148,8 @@ int run_repair(const std::string& lost_file, Context& context) {
   if (context.json) {
     out.write(std::string("{\"ok\":") + (ok ? "true" : "false") + ",\"found\":" +
               problems_json(before.problems) + ",\"problems\":" + problems_json(after.problems) +
-              ",\"lost\":" + std::to_string(lost) + "}\n");
+              ",\"lost\":" + std::to_string(lost) +
+              (unopened.empty() ? "" : ",\"log_given_up\":true") + "}\n");
     return ok ? kExitDone : kExitFailed;
   }
   if (before.problems.empty()) {
@@ -158,6 +159,10 @@ int run_repair(const std::string& lost_file, Context& context) {
   }
   out.write("found:\n");
   write_problems(out, before.problems);
+  if (!unopened.empty()) {
+    out.write(
+        "the log is cut where it is damaged: the writes behind are lost, how many is unknown\n");
+  }
   if (lost > 0) {
     out.write(with_commas(lost) +
               " records have lost their vectors, and are no longer here: their "

@@ -40,9 +40,9 @@ void add_globals(CLI::App& app, Context& context) {
       ->check(CLI::Range(0.0, 86400.0).description(""))
       ->type_name("S");
   app.add_option("--memory-limit", context.memory_limit,
-                 "Memory for caches and for building graphs: 512MB, 2GB; not less than 32MB")
+                 "Memory for caches and for building graphs: 512MB, 2GB; not less than 64MB")
       ->transform(CLI::AsSizeValue(false).description(""))
-      ->check(CLI::Range(std::uint64_t{32} << 20, std::uint64_t{1} << 50).description(""))
+      ->check(CLI::Range(std::uint64_t{64} << 20, std::uint64_t{1} << 50).description(""))
       ->type_name("SIZE");
   app.set_version_flag("--version", "vkb " VKB_VERSION, "Print the version");
 }

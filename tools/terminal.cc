@@ -59,6 +59,7 @@ void prepare_process() {
     }
   }
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);  // a file as large as it may be is an error, not an end
   struct sigaction action = {};
   action.sa_handler = on_stop_signal;  // no SA_RESTART: a blocked read must notice
   sigemptyset(&action.sa_mask);

@@ -301,9 +301,9 @@ def test_quiet_and_json_leave_stderr_empty(vkb, store_dir):
 def test_a_memory_limit_is_a_size(vkb, store_dir):
     lines = "".join(f'{{"id":"r{n}","embedding":[{n},1]}}\n' for n in range(10))
     vkb("add", "--jsonl", "-", "--collection", "rows", "--path", store_dir, input=lines)
-    for size in ("32MB", "2gb", "33554432"):
+    for size in ("64MB", "2gb", "67108864"):
         assert vkb("count", "--path", store_dir, "--memory-limit", size).stdout == "10\n"
-    for size, reason in {"31MB": "not in range", "some": "not recognized", "-1": ""}.items():
+    for size, reason in {"63MB": "not in range", "some": "not recognized", "-1": ""}.items():
         refused = vkb("count", "--path", store_dir, "--memory-limit", size, check=False)
         assert refused.returncode == 2
         assert "--memory-limit" in refused.stderr

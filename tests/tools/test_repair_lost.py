@@ -7,6 +7,8 @@ import json
 import struct
 import subprocess
 
+import pytest
+
 
 def test_what_is_left_of_lost_records_goes_into_a_file(vkb, tmp_path):
     store = tmp_path / "kb"
@@ -89,9 +91,29 @@ def test_a_damaged_log_is_named_and_given_up_on_demand(vkb, vkb_binary, tmp_path
 
     done = json.loads(vkb("repair", "--lost", tmp_path / "lost.jsonl", "--json", *at).stdout)
     assert done["ok"]
+    assert done["log_given_up"]
     assert "vkb.sqlite3-wal" in done["found"][0]["message"]
     assert 10 <= int(vkb("count", *at).stdout) < 20_000
     assert json.loads(vkb("check", "--deep", "--json", *at).stdout)["ok"]
+
+
+@pytest.mark.parametrize("how", ["empty", "missing"])
+def test_nothing_is_made_anew_over_segments(vkb, tmp_path, how):
+    """R3: with an empty database all of them would be orphans, to be removed."""
+    store = tmp_path / "kb"
+    at = ["--path", store]
+    vkb("add", "--jsonl", "-", "--collection", "notes", *at, input=record_lines(0, 5000))
+    vkb("compact", *at)
+    segments = sorted(path.name for path in (store / "segments").iterdir())
+    assert segments
+    (store / "vkb.sqlite3").write_bytes(b"")
+    if how == "missing":
+        (store / "vkb.sqlite3").unlink()
+    for verb in (["repair", "--lost", tmp_path / "lost"], ["repair"], ["count"], ["compact"]):
+        refused = vkb(*verb, *at, check=False)
+        assert refused.returncode == 1
+        assert "the records of this store are lost" in refused.stderr
+    assert sorted(path.name for path in (store / "segments").iterdir()) == segments
 
 
 def record_lines(first: int, end: int) -> str:
