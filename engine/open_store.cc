@@ -184,6 +184,11 @@ Database& OpenStore::writer() {
     throw Error(ErrorCode::unsupported, "store " + directory_ + " was opened read-only");
   }
   last_write_ = steady_clock::now();
+  if (writer_ && !writer_lock_->excludes()) {
+    throw Error(ErrorCode::io_error, lock_path(directory_) +
+                                         ": was removed while this process writes, and another may "
+                                         "write now; close the store and open it again");
+  }
   if (writer_ && writer_->is_given_up()) {
     throw Error(ErrorCode::io_error, "store " + directory_ +
                                          ": a sync of vkb.sqlite3 failed, so it is written no "
@@ -239,14 +244,15 @@ void OpenStore::release_writer_if_idle() {
   const std::unique_lock lock(write_mutex_, std::try_to_lock);
   if (!lock || !writer_ || writer_holds_ > 0) return;
   if (steady_clock::now() - last_write_ < kWriterIdle) return;
-  if (writer_->is_given_up()) return;  // another connection would begin anew as if nothing were
+  // Another connection would begin anew as if nothing were.
+  if (writer_->is_given_up() || !writer_lock_->excludes()) return;
   close_writer();
 }
 
 void OpenStore::close_writer() noexcept {
   if (!writer_) return;
   try {
-    writer_->checkpoint(true);
+    if (writer_lock_->excludes()) writer_->checkpoint(true);
   } catch (const std::exception&) {
     // The log stays and is read as before; the next writer checkpoints.
   }

@@ -55,6 +55,7 @@ class Repair {
     }
     for (const CollectionRow& row : rows) {
       const bool has_halves = has_lost || names(findings_, collection_name(row), false);
+      if (take) give_up_segments(*store_.open_collection(row));
       if (!take || !has_halves) continue;
       try {
         give_up_halves(*store_.open_collection(row), take);
@@ -117,6 +118,33 @@ class Repair {
   }
   std::shared_ptr<const Snapshot> snapshot_of(OpenCollection& collection) {
     return store_.read([&](Database& db) { return collection.snapshot(db, collection.row(db)); });
+  }
+
+  // Segments that cannot be opened go; their files are kept, among the reports.
+  void give_up_segments(OpenCollection& collection) {
+    std::vector<std::string> files;
+    store_.write([&](Database& db) {
+      const CollectionRow row = collection.row(db);
+      for (const SegmentRow& segment : list_segments(db, row.collection_id)) {
+        try {
+          open_named_segment(store_.files(), store_.segment_directory(), segment, row);
+        } catch (const Error& error) {
+          if (error.code() != ErrorCode::corruption && error.code() != ErrorCode::not_found) throw;
+          delete_segment(db, segment.segment_id);
+          files.push_back(segment.file);
+        }
+      }
+      if (!files.empty()) touch_collection(db, row.collection_id, 0, 0, true);
+    });
+    if (files.empty()) return;
+    const std::string reports = store_.directory() + "/reports";
+    store_.files().make_directory(reports);
+    for (const std::string& file : files) {
+      const std::string path = store_.segment_directory() + "/" + file;
+      if (store_.files().exists(path)) {
+        store_.files().rename(path, reports + "/" + file + ".damaged");
+      }
+    }
   }
 
   // After records or entries of the log were lost: vectors without a record go, and records without

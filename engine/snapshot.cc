@@ -75,6 +75,23 @@ std::shared_ptr<const Snapshot> SnapshotCache::at(Database& db, const Collection
   return newest_.snapshot;
 }
 
+std::shared_ptr<const Segment> open_named_segment(FileSystem& files, const std::string& directory,
+                                                  const SegmentRow& row,
+                                                  const CollectionState& collection) {
+  std::shared_ptr<const Segment> segment = Segment::open(files, directory + "/" + row.file);
+  if (segment->row_count() != row.row_count || segment->dim() != collection.dim.value_or(0) ||
+      segment->header().space != collection.space ||
+      segment->header().header_checksum != row.checksum) {
+    throw Error(ErrorCode::corruption,
+                "segment " + row.file + ": not the file that the store wrote (" +
+                    std::to_string(segment->row_count()) + " rows of dimension " +
+                    std::to_string(segment->dim()) + ", expected " + std::to_string(row.row_count) +
+                    " of " + std::to_string(collection.dim.value_or(0)) +
+                    ", or another checksum); run `vkb check`, or restore a backup");
+  }
+  return segment;
+}
+
 SnapshotCache::Loaded SnapshotCache::load(Database& db, const CollectionState& collection) const {
   Loaded loaded{.snapshot = nullptr, .memtable = Memtable(collection.dim.value_or(0))};
   auto snapshot = std::make_shared<Snapshot>();
@@ -89,21 +106,10 @@ SnapshotCache::Loaded SnapshotCache::load(Database& db, const CollectionState& c
     }
     if (!view.segment) {
       try {
-        view.segment = Segment::open(files_, segment_directory_ + "/" + view.row.file);
+        view.segment = open_named_segment(files_, segment_directory_, view.row, collection);
       } catch (const Error& error) {
         if (error.code() != ErrorCode::not_found) throw;
         throw SegmentMissing(error.what(), collection.manifest_version);
-      }
-      if (view.segment->row_count() != view.row.row_count ||
-          view.segment->dim() != collection.dim.value_or(0) ||
-          view.segment->header().space != collection.space ||
-          view.segment->header().header_checksum != view.row.checksum) {
-        throw Error(ErrorCode::corruption,
-                    "segment " + view.row.file + ": not the file that the store wrote (" +
-                        std::to_string(view.segment->row_count()) + " rows of dimension " +
-                        std::to_string(view.segment->dim()) + ", expected " +
-                        std::to_string(view.row.row_count) + " of " +
-                        std::to_string(collection.dim.value_or(0)) + ", or another checksum)");
       }
     }
     add_tombstones(db, view, 0);

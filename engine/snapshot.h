@@ -63,6 +63,12 @@ class SegmentMissing : public Error {
   std::int64_t manifest_version_;
 };
 
+// Opens a segment that the manifest names. Throws not_found when it is gone, corruption when it is
+// damaged or another one.
+std::shared_ptr<const Segment> open_named_segment(FileSystem& files, const std::string& directory,
+                                                  const SegmentRow& row,
+                                                  const CollectionState& collection);
+
 // Gives out the snapshot that belongs to a transaction, and keeps the newest for the next. One code
 // path for the writer, other threads and other processes: the transaction alone says what is seen
 // (R7). Thread safety: all methods.

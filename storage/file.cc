@@ -383,6 +383,10 @@ class PosixFileLock final : public FileLock {
     struct ::flock unlock = whole_file(F_UNLCK);
     ::fcntl(file_.get(), F_OFD_SETLK, &unlock);  // even if a child still has the descriptor
   }
+  bool excludes() const noexcept override {
+    struct ::stat about {};
+    return ::fstat(file_.get(), &about) != 0 || about.st_nlink > 0;
+  }
   PosixFileLock(const PosixFileLock&) = delete;
   PosixFileLock& operator=(const PosixFileLock&) = delete;
 

@@ -56,6 +56,8 @@ class NewFile {
 class FileLock {
  public:
   virtual ~FileLock() = default;
+  // False when its file was removed: others may hold one of the same name.
+  virtual bool excludes() const noexcept = 0;
 };
 
 // Thread safety: all methods. Errors: io_error that names the path and the system's reason;

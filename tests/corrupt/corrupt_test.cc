@@ -630,6 +630,46 @@ TEST_F(Corrupt, ARecordWithoutAVectorAndAVectorWithoutARecord) {
   EXPECT_EQ(differences(left, store.collection("vectors")), "");
 }
 
+// All of a segment, when it does not even open: what is left of its records is handed out, all
+// others stay, and the file is kept.
+TEST_F(Corrupt, ASegmentThatDoesNotOpenIsGivenUpOnDemand) {
+  for (const std::string& file : {pristine_->graph_file, pristine_->flat_file}) {
+    for (const std::string_view damage : {"cut", "longer", "gone", "other"}) {
+      SCOPED_TRACE(file + " " + std::string(damage));
+      restore();
+      const std::string bytes = read_whole_file(segment(file));
+      if (damage == "cut") std::filesystem::resize_file(segment(file), bytes.size() - 1);
+      if (damage == "longer") write_whole_file(segment(file), bytes + "x");
+      if (damage == "gone") std::filesystem::remove(segment(file));
+      if (damage == "other") {
+        const std::string& other =
+            file == pristine_->graph_file ? pristine_->flat_file : pristine_->graph_file;
+        write_whole_file(segment(file), read_whole_file(segment(other)));
+      }
+      for (const std::string& error : ask_everything()) {
+        EXPECT_NE(error.find(file), std::string::npos) << error;
+      }
+      Store store = Store::open(path());
+      EXPECT_TRUE(mentions(store.repair().problems, file));
+      Expected left = expected();
+      const CheckResult after =
+          store.repair({}, [&](const Collection&, std::span<const Record> records) {
+            for (const Record& record : records) {
+              EXPECT_EQ(record.document, expected().at(record.id).document);
+              left.erase(record.id);
+            }
+          });
+      for (const Problem& problem : after.problems) ADD_FAILURE() << problem.message;
+      EXPECT_GT(left.size(), 40U);
+      EXPECT_LT(left.size(), expected().size());
+      EXPECT_EQ(differences(left, store.collection("vectors")), "");
+      EXPECT_EQ(std::filesystem::exists(path() + "/reports/" + file + ".damaged"),
+                damage != "gone");
+      ASSERT_FALSE(HasFailure());
+    }
+  }
+}
+
 TEST_F(Corrupt, MetadataThatIsNotJson) {
   sql("UPDATE record SET metadata='{broken' WHERE id='r300'");
   const std::vector<std::string> errors = ask_everything();

@@ -308,6 +308,21 @@ TEST(Store, R6_IsNotOpenedOnANetworkFileSystem) {
                    ErrorCode::unsupported, "NFS");
 }
 
+// Whoever thinks that a lock is stale: the kernel knows better, and a second writer gets in.
+TEST(Store, R6_AWriterWhoseLockIsRemovedWritesNoMore) {
+  const TempDirectory directory;
+  Store store = Store::open(directory.path());
+  Collection collection = store.create_collection("kept");
+  collection.add(test_records(3, 4));
+  std::filesystem::remove(directory.file("writer.lock"));
+  VKB_EXPECT_ERROR(collection.add(test_records(6, 4)), ErrorCode::io_error, "writer.lock");
+  VKB_EXPECT_ERROR(collection.compact(), ErrorCode::io_error, "writer.lock");
+  EXPECT_EQ(collection.count(), 3U);
+  Store::open(directory.path()).collection("kept").add(test_records(6, 4));
+  EXPECT_EQ(collection.count(), 6U);
+  EXPECT_TRUE(is_sound(Store::open(directory.path(), {.read_only = true})));
+}
+
 TEST(Store, BackupIsAStoreOfItsOwn) {
   const TempDirectory directory;
   const std::string copy = directory.file("copy");
