@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sqlite3.h>
 
+#include <algorithm>
 #include <cstring>
 #include <iterator>
 
@@ -346,6 +347,11 @@ void Database::fail(int code, std::string_view doing) const {
       kind = ErrorCode::corruption;
       advice = "; run `vkb check`, or restore a backup";
       break;
+    case SQLITE_CANTOPEN:
+      advice =
+          "; see that it, its -wal and its -shm are files that this user can write, and that the "
+          "process may open more (ulimit -n)";
+      break;
     case SQLITE_FULL:
       advice = "; free disk space and try again";
       break;
@@ -364,8 +370,9 @@ void Database::fail(int code, std::string_view doing) const {
   if (handle_ && is_given_up()) {
     advice = "; a sync failed: nothing more is written until the store is closed and opened again";
   }
-  throw Error(kind, path_ + ": cannot " + std::string(doing.substr(0, 200)) + ": " + reason +
-                        std::string(advice));
+  std::string what(doing.substr(0, 200));
+  std::ranges::replace(what, '\n', ' ');  // an error is one line
+  throw Error(kind, path_ + ": cannot " + what + ": " + reason + std::string(advice));
 }
 
 Transaction::Transaction(Database& database, Kind kind) : database_(database) {
