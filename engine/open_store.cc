@@ -194,6 +194,7 @@ Database& OpenStore::writer() {
                                          ": a sync of vkb.sqlite3 failed, so it is written no "
                                          "more; close the store and open it again");
   }
+  if (writer_ && writer_->in_transaction()) writer_.reset();
   if (writer_) return *writer_;
   const auto deadline = steady_clock::now() + options_.lock_timeout;
   while (!writer_lock_) {
@@ -316,6 +317,7 @@ std::unique_ptr<Database> OpenStore::take_reader() {
 void OpenStore::give_back(std::unique_ptr<Database> reader) noexcept {
   try {
     const std::scoped_lock lock(reader_mutex_);
+    if (reader->in_transaction()) return;
     if (idle_readers_.size() < budget_.idle_readers()) idle_readers_.push_back(std::move(reader));
   } catch (const std::bad_alloc&) {
     // The connection closes; the next reader opens another.

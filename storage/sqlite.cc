@@ -244,6 +244,8 @@ bool Database::has_page_checksums() const {
   return file != nullptr && vkb::has_page_checksums(file);
 }
 
+bool Database::in_transaction() const noexcept { return sqlite3_get_autocommit(handle_) == 0; }
+
 bool Database::is_given_up() const {
   for (const int which : {SQLITE_FCNTL_FILE_POINTER, SQLITE_FCNTL_JOURNAL_POINTER}) {
     sqlite3_file* file = nullptr;
@@ -383,8 +385,10 @@ Transaction::~Transaction() {
   if (!open_) return;
   try {
     Statement(database_, "ROLLBACK").run();
-  } catch (const Error&) {
-    // SQLite rolls back by itself after the errors that make ROLLBACK fail.
+  } catch (const std::exception&) {
+    // SQLite rolls back by itself after the errors that make ROLLBACK fail; a want of memory is none
+    // of these.
+    sqlite3_exec(database_.handle_, "ROLLBACK", nullptr, nullptr, nullptr);
   }
 }
 

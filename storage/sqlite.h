@@ -112,6 +112,9 @@ class Database {
   // Whether each page has a checksum, which is compared when it is read from the file (R8): else
   // the database is one of an older vkb.
   bool has_page_checksums() const;
+  // Whether one is going on: after its end, that it could not be rolled back for want of memory, and
+  // that the connection is of no more use.
+  bool in_transaction() const noexcept;
   // Whether a sync failed: what the disk has is unknown, so that this connection writes no more.
   bool is_given_up() const;
   // Gives it page checksums, unless a reader holds the log: it has them when that becomes part of the file.
@@ -138,6 +141,7 @@ class Database {
 
  private:
   friend class Statement;
+  friend class Transaction;
   [[noreturn]] void fail(int code, std::string_view doing) const;
   void copy_into(Database& copy);
   static int after_commit(void* database, sqlite3* handle, const char* name, int log_pages);
