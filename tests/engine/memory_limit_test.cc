@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <fstream>
 #include <thread>
 
@@ -33,14 +34,17 @@ std::uint64_t anonymous_bytes() {
   return (resident - shared) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
 }
 
-// The most that there were, above those at the beginning, while `work` was done.
+// The most that there were, above those at the beginning, while `work` was done. It looks once a
+// millisecond: a loop without a pause would take a core from the tests beside it.
 template <typename Work>
 std::uint64_t most_bytes(const Work& work) {
   const std::uint64_t before = anonymous_bytes();
   std::atomic<std::uint64_t> most = before;
   std::atomic<bool> done = false;
   std::thread watching([&] {
-    while (!done) most = std::max(most.load(), anonymous_bytes());
+    for (; !done; std::this_thread::sleep_for(std::chrono::milliseconds(1))) {
+      most = std::max(most.load(), anonymous_bytes());
+    }
   });
   work();
   done = true;
