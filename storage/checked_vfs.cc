@@ -189,28 +189,14 @@ constexpr sqlite3_io_methods kMethods = {
     .xUnfetch = nullptr,
 };
 
-// SQLite asks no more of a log.
-constexpr sqlite3_io_methods kLogMethods = {
-    .iVersion = 1,
-    .xClose = close,
-    .xRead = &Forward<&sqlite3_io_methods::xRead>::call,
-    .xWrite = write_log,
-    .xTruncate = truncate,
-    .xSync = sync,
-    .xFileSize = &Forward<&sqlite3_io_methods::xFileSize>::call,
-    .xLock = &Forward<&sqlite3_io_methods::xLock>::call,
-    .xUnlock = &Forward<&sqlite3_io_methods::xUnlock>::call,
-    .xCheckReservedLock = &Forward<&sqlite3_io_methods::xCheckReservedLock>::call,
-    .xFileControl = &Forward<&sqlite3_io_methods::xFileControl>::call,
-    .xSectorSize = &Forward<&sqlite3_io_methods::xSectorSize>::call,
-    .xDeviceCharacteristics = &Forward<&sqlite3_io_methods::xDeviceCharacteristics>::call,
-    .xShmMap = nullptr,
-    .xShmLock = nullptr,
-    .xShmBarrier = nullptr,
-    .xShmUnmap = nullptr,
-    .xFetch = nullptr,
-    .xUnfetch = nullptr,
-};
+// Of a log: no pages, no shared memory, and what is written goes into its mark.
+constexpr sqlite3_io_methods kLogMethods = [] {
+  sqlite3_io_methods methods = kMethods;
+  methods.iVersion = 1;
+  methods.xRead = &Forward<&sqlite3_io_methods::xRead>::call;
+  methods.xWrite = write_log;
+  return methods;
+}();
 
 sqlite3_vfs* inner_vfs(sqlite3_vfs* vfs) noexcept {
   return static_cast<sqlite3_vfs*>(vfs->pAppData);
