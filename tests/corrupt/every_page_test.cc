@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Each page of each file damaged: every answer is right or an Error that names the file (R8).
+#include "tests/corrupt/corrupt_store.h"
+
+#include <cstdio>
+
+namespace vkb {
+namespace {
+
+// A page of a file with a bit turned, with zeros, or where the file ends.
+std::string damaged(std::string bytes, std::size_t page, std::string_view damage,
+                    TestRandom& random) {
+  constexpr std::size_t kPage = 4096;
+  const std::size_t size = std::min(kPage, bytes.size() - page * kPage);
+  if (damage == "bit") {
+    char& hit = bytes[page * kPage + random.below(size)];
+    hit = static_cast<char>(hit ^ (1 << random.below(8)));
+  } else if (damage == "zeros") {
+    bytes.replace(page * kPage, size, size, '\0');
+  } else {
+    bytes.resize(page * kPage);
+  }
+  return bytes;
+}
+
+// A bit of a page turned, a page of zeros, a file cut short there: of each file, and at many pages.
+// Every answer is right or an error that names the file, and what was hit is found.
+TEST_F(Corrupt, EveryPage) {
+  constexpr std::size_t kPage = 4096;
+  ASSERT_EQ(std::filesystem::exists(database() + "-wal") &&
+                std::filesystem::file_size(database() + "-wal") > 0,
+            false);
+  std::vector<std::string> files{database()};
+  for (const auto& entry : std::filesystem::directory_iterator(path() + "/segments")) {
+    files.push_back(entry.path());
+  }
+  TestRandom random(21);
+  std::size_t damaged_pages = 0;
+  std::size_t unnoticed = 0;  // by answers as by a check: pages that nobody uses
+  for (const std::string& file : files) {
+    const std::string name = std::filesystem::path(file).filename();
+    const std::string sound = read_whole_file(file);
+    const std::size_t pages = (sound.size() + kPage - 1) / kPage;
+    const std::size_t step =
+        pages_every() != 0 ? pages_every() : std::max<std::size_t>(1, pages / 25);
+    for (std::size_t page = 0; page < pages; page += step) {
+      for (const std::string_view damage : {"bit", "zeros", "cut"}) {
+        SCOPED_TRACE(name + ", page " + std::to_string(page) + ": " + std::string(damage));
+        const std::string bytes = damaged(sound, page, damage, random);
+        if (bytes == sound) continue;
+        write_whole_file(file, bytes);
+        const std::vector<std::string> errors = ask_everything();
+        for (const std::string& error : errors) {
+          EXPECT_NE(error.find(name), std::string::npos) << error;
+        }
+        const std::vector<Problem> found = problems();
+        EXPECT_TRUE(found.empty() || mentions(found, name));
+        ++damaged_pages;
+        unnoticed += found.empty() && errors.empty();
+        EXPECT_TRUE(!found.empty() || errors.empty()) << "check() does not find it";
+        ASSERT_FALSE(HasFailure());
+      }
+    }
+    write_whole_file(file, sound);
+  }
+  std::printf("torture: %zu damaged pages\ntorture: %zu of them where nothing is kept\n",
+              damaged_pages, unnoticed);
+  EXPECT_GT(damaged_pages, 100U);
+  EXPECT_LT(unnoticed, damaged_pages / 10);
+}
+
+// The same for the log of a process that was killed: all that it has was acknowledged, and none of
+// it goes without a word.
+TEST_F(Corrupt, EveryPageOfTheLog) {
+  const TempDirectory killed;
+  Expected now = expected();
+  {
+    Store store = Store::open(path());
+    Collection collection = store.collection("vectors");
+    for (Record& record : test_records(300, kDim)) {
+      record.embedding = std::vector<float>(kDim, 0.75F);
+      if (!now.contains(record.id)) continue;
+      now.at(record.id).embedding = record.embedding;
+      collection.update({&record, 1});
+    }
+    std::filesystem::copy(path(), killed.file("store"), std::filesystem::copy_options::recursive);
+  }
+  const std::string database = killed.file("store") + "/vkb.sqlite3";
+  const auto open_killed = [&] {
+    std::filesystem::remove(database + "-shm");
+    return Store::open(killed.file("store"), {.read_only = true});
+  };
+  EXPECT_EQ(differences(now, open_killed().collection("vectors")), "");
+
+  const std::string sound = read_whole_file(database + "-wal");
+  const std::size_t pages = (sound.size() + 4095) / 4096;
+  const std::size_t step =
+      pages_every() != 0 ? pages_every() : std::max<std::size_t>(1, pages / 25);
+  ASSERT_GT(pages, 300U);
+  TestRandom random(22);
+  std::size_t damaged_pages = 0;
+  for (std::size_t page = 0; page < pages; page += step) {
+    for (const std::string_view damage : {"bit", "zeros", "cut"}) {
+      SCOPED_TRACE("log, page " + std::to_string(page) + ": " + std::string(damage));
+      const std::string bytes = damaged(sound, page, damage, random);
+      if (bytes == sound) continue;
+      write_whole_file(database + "-wal", bytes);
+      VKB_EXPECT_ERROR(open_killed(), ErrorCode::corruption, "vkb.sqlite3-wal");
+      ASSERT_FALSE(HasFailure());
+      ++damaged_pages;
+    }
+  }
+  std::printf("torture: %zu damaged pages of a log\n", damaged_pages);
+
+  // Whoever may give up what is lost gets a store that works.
+  VKB_EXPECT_ERROR(Store::open(killed.file("store")), ErrorCode::corruption, "repair --lost");
+  write_whole_file(database + "-wal", sound.substr(0, sound.size() / 2));
+  std::filesystem::remove(database + "-shm");
+  {
+    Store store = Store::open(killed.file("store"), {.abandon_log = true});
+    Collection collection = store.collection("vectors");
+    EXPECT_EQ(collection.count(), now.size());
+    for (const Problem& problem : store.check(true).problems) ADD_FAILURE() << problem.message;
+    collection.remove(std::vector<std::string>{"r1"});
+  }
+  EXPECT_EQ(open_killed().collection("vectors").count(), now.size() - 1);
+}
+
+// Most of a database's pages are indexes, its own or ours: those are written anew (R9). Of others
+// the damage is named and nothing touched, until what they had is given up: then all other records
+// are there, and what is left of the lost ones was handed out.
+TEST_F(Corrupt, DamagedPagesOfTheDatabaseAreWrittenAnewFromTheOthers) {
+  constexpr std::size_t kDatabasePage = 8192;
+  const std::string sound = read_whole_file(database());
+  const std::size_t pages = sound.size() / kDatabasePage;
+  std::size_t repaired = 0;
+  std::size_t given_up = 0;
+  std::size_t named = 0;
+  for (std::size_t page = 0; page < pages; page += std::max<std::size_t>(1, pages / 25)) {
+    SCOPED_TRACE("page " + std::to_string(page + 1) + " of " + std::to_string(pages));
+    restore();
+    std::string bytes = sound;
+    bytes[page * kDatabasePage + 4000] ^= 0x20;
+    write_whole_file(database(), bytes);
+    std::optional<Store> store;
+    try {
+      store.emplace(Store::open(path()));
+      const std::vector<Problem> before = store->check(true).problems;
+      ASSERT_FALSE(before.empty());
+      const bool can_repair = before.front().repairable;
+      EXPECT_EQ(store->repair().problems.empty(), can_repair);
+      Expected left = expected();
+      if (!can_repair) {
+        std::size_t lost = 0;
+        const std::vector<Problem> after =
+            store
+                ->repair({},
+                         [&](const Collection&, std::span<const Record> records) {
+                           for (const Record& record : records) lost += left.erase(record.id);
+                         })
+                .problems;
+        EXPECT_TRUE(after.empty()) << after.front().message;
+        EXPECT_LT(lost, expected().size() / 10);
+        // Of records that were in the log, and on the page, nothing may be left.
+        std::erase_if(left, [&](const auto& entry) {
+          return store->collection("vectors").get({.ids = {{entry.first}}}).empty();
+        });
+        EXPECT_GT(left.size(), expected().size() * 9 / 10);
+      }
+      can_repair ? ++repaired : ++given_up;
+      Collection collection = store->collection("vectors");
+      EXPECT_EQ(differences(left, collection), "");
+      // Ids of rows are not given out again (R4), and writing goes on.
+      collection.add(std::vector<Record>{test_record("after", std::vector<float>(kDim, 1.0F))});
+      EXPECT_EQ(collection.count(), left.size() + 1);
+      EXPECT_TRUE(store->check(true).problems.empty());
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::corruption) << error.what();
+      ++named;
+    }
+    ASSERT_FALSE(HasFailure());
+  }
+  std::printf("%zu pages of a database written anew, %zu given up, %zu named\n", repaired, given_up,
+              named);
+  EXPECT_GT(repaired, 5U);
+  EXPECT_GT(given_up, 5U);
+  EXPECT_LT(named, 5U);
+}
+
+}  // namespace
+}  // namespace vkb
