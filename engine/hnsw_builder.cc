@@ -39,10 +39,9 @@ auto guarded(const Work& work) {
   }
 }
 
-// Nearest first; of equal ones the newest, as in hnswlib: many copies of a vector that all named
-// the oldest would leave no place in its list for the way out.
+// Nearest first; of equal ones the oldest: of a vector's copies the one that others link to.
 bool nearer(const Candidate& a, const Candidate& b) noexcept {
-  return a.distance != b.distance ? a.distance < b.distance : a.slot > b.slot;
+  return a.distance != b.distance ? a.distance < b.distance : a.slot < b.slot;
 }
 
 // What an insertion works with.
@@ -84,7 +83,7 @@ class HnswBuilder::Impl {
   void walk(std::uint32_t start, std::uint32_t level, const Distances& distances,
             Scratch& scratch) const;
   void rank(std::uint32_t node, Scratch& scratch) const;
-  void choose(std::size_t most, Scratch& scratch) const;
+  void choose(std::uint32_t node, std::size_t most, Scratch& scratch) const;
   void link_back(std::uint32_t from, std::uint32_t to, std::uint32_t level, Scratch& scratch);
   void fit_bits();
   std::vector<std::uint32_t> added() const;
@@ -181,7 +180,7 @@ void HnswBuilder::Impl::link(std::uint32_t ordinal, const Distances& distances, 
       std::ranges::sort(scratch.ranked, nearer);
     }
     nearest = scratch.ranked.front().slot;
-    choose(lists_.m(), scratch);
+    choose(ordinal, lists_.m(), scratch);
     scratch.chosen[level] = scratch.kept;
     lists_.write(ordinal, level, 0, scratch.kept);
   }
@@ -265,10 +264,16 @@ void HnswBuilder::Impl::rank(std::uint32_t node, Scratch& scratch) const {
 
 // Leaves in scratch.kept at most `most` of scratch.ranked: from the nearest on, those that are
 // nearer to the node than to each one kept (alg. 4, neither extending nor keeping what is pruned).
-// Fewer than `most` stay as they are, as in hnswlib.
-void HnswBuilder::Impl::choose(std::size_t most, Scratch& scratch) const {
+// Fewer than `most` stay as they are, as in hnswlib. Of the node's own copies only the oldest and
+// the newest are considered: thousands of equal vectors are then a chain that hangs on one of them,
+// whose list has room for the way out, and not a crowd of nodes that know each other alone.
+void HnswBuilder::Impl::choose(std::uint32_t node, std::size_t most,
+                               Scratch& scratch) const {
   std::vector<std::uint32_t>& kept = scratch.kept;
   kept.clear();
+  const auto copies = std::ranges::equal_range(scratch.ranked, rows_.distance(node, node), {},
+                                               &Candidate::distance);
+  if (copies.size() > 2) scratch.ranked.erase(copies.begin() + 1, copies.end() - 1);
   const bool all = scratch.ranked.size() < most;
   for (const Candidate& candidate : scratch.ranked) {
     if (kept.size() == most) break;
@@ -292,7 +297,7 @@ void HnswBuilder::Impl::link_back(std::uint32_t from, std::uint32_t to, std::uin
   scratch.slots.assign(list.begin(), list.end());
   scratch.slots.push_back(to);
   rank(from, scratch);
-  choose(list.size(), scratch);
+  choose(from, list.size(), scratch);
   lists_.write(from, level, 0, scratch.kept);
 }
 

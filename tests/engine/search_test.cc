@@ -390,5 +390,20 @@ TEST_F(DamagedGraphTest, LinksToOneRowEndTheWalk) {
   EXPECT_EQ(message(), "no error");
 }
 
+// Thousands of equal vectors, of which each could know copies alone, cost no other row its place.
+TEST(SearchTest, CopiesOfAVectorLeaveTheWayOut) {
+  constexpr std::uint32_t kWidth = 96;
+  auto vectors = clustered_vectors(8000, kWidth, 3);
+  const auto row = [&](std::size_t i) { return std::span(vectors).subspan(i * kWidth, kWidth); };
+  for (std::size_t i = 0; i < 8000; i += 4) std::ranges::copy(row(1), row(i).begin());
+  const auto segment = segment_of(vectors, kWidth, {.ef_construction = 100, .threads = 2});
+  std::size_t lost = 0;
+  for (std::size_t i = 1; i < 8000; i += 2) {
+    const auto found = search_graph(*segment, PreparedQuery(row(i), Space::cosine), 1, 50, {});
+    lost += found.empty() || found.front().distance > 1e-5F ? 1 : 0;
+  }
+  EXPECT_LE(lost, 8U);  // of 4000
+}
+
 }  // namespace
 }  // namespace vkb
