@@ -130,21 +130,26 @@ class Repair {
           open_named_segment(store_.files(), store_.segment_directory(), segment, row);
         } catch (const Error& error) {
           if (error.code() != ErrorCode::corruption && error.code() != ErrorCode::not_found) throw;
+          keep_file(segment.file);
           delete_segment(db, segment.segment_id);
           files.push_back(segment.file);
         }
       }
       if (!files.empty()) touch_collection(db, row.collection_id, 0, 0, true);
     });
-    if (files.empty()) return;
+    store_.remove_segment_files(files);
+  }
+
+  // Before it is no longer named: from then on it is an orphan, which any writer removes.
+  void keep_file(const std::string& file) {
+    FileSystem& files = store_.files();
+    const std::string path = store_.segment_directory() + "/" + file;
+    if (!files.exists(path)) return;
     const std::string reports = store_.directory() + "/reports";
-    store_.files().make_directory(reports);
-    for (const std::string& file : files) {
-      const std::string path = store_.segment_directory() + "/" + file;
-      if (store_.files().exists(path)) {
-        store_.files().rename(path, reports + "/" + file + ".damaged");
-      }
-    }
+    const std::string kept = reports + "/" + file + ".damaged";
+    files.make_directory(reports);
+    files.remove(kept);  // of a repair that was cut short
+    files.hard_link_or_copy(path, kept);
   }
 
   // After records or entries of the log were lost: vectors without a record go, and records without
