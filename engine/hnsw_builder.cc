@@ -271,9 +271,10 @@ void HnswBuilder::Impl::choose(std::uint32_t node, std::size_t most,
                                Scratch& scratch) const {
   std::vector<std::uint32_t>& kept = scratch.kept;
   kept.clear();
-  const auto copies = std::ranges::equal_range(scratch.ranked, rows_.distance(node, node), {},
-                                               &Candidate::distance);
-  if (copies.size() > 2) scratch.ranked.erase(copies.begin() + 1, copies.end() - 1);
+  const float own = rows_.distance(node, node);
+  const auto oldest = std::ranges::lower_bound(scratch.ranked, own, {}, &Candidate::distance);
+  const auto end = std::ranges::upper_bound(scratch.ranked, own, {}, &Candidate::distance);
+  if (end - oldest > 2) scratch.ranked.erase(oldest + 1, end - 1);
   const bool all = scratch.ranked.size() < most;
   for (const Candidate& candidate : scratch.ranked) {
     if (kept.size() == most) break;
