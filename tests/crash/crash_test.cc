@@ -71,8 +71,8 @@ class Crash : public ::testing::Test {
  protected:
   Told run_worker(std::uint64_t seed, std::uint64_t first, const WorkloadSize& size,
                   const Death& death) {
-    return vkb::run_worker(VKB_CRASH_WORKER, directory_.path(), seed, first, size, death.point,
-                           death.nth, [&](const Told& told) {
+    return vkb::run_worker(VKB_CRASH_WORKER, store_, seed, first, size, death.point, death.nth,
+                           [&](const Told& told) {
                              const bool due =
                                  death.operations > 0 && told.begun >= death.operations;
                              // A death that the workload never meets is replaced by one from
@@ -102,10 +102,10 @@ class Crash : public ::testing::Test {
   }
 
   void expect_no_orphans() {
-    Database database(directory_.file("vkb.sqlite3"), Database::Mode::reader);
+    Database database(store_ + "/vkb.sqlite3", Database::Mode::reader);
     std::vector<std::string> named = list_segment_files(database);
     std::vector<std::string> found;
-    for (const auto& entry : std::filesystem::directory_iterator(directory_.file("segments"))) {
+    for (const auto& entry : std::filesystem::directory_iterator(store_ + "/segments")) {
       found.push_back(entry.path().filename().string());
     }
     std::sort(named.begin(), named.end());
@@ -114,13 +114,13 @@ class Crash : public ::testing::Test {
   }
 
   void verify(const std::vector<Expected>& states, TestRandom& random) {
-    Store store = Store::open(directory_.path());
+    Store store = Store::open(store_);
     Collection collection = store.collection("crash");
     ASSERT_NO_FATAL_FAILURE(identify_state(states, collection));
     ASSERT_TRUE(is_sound(store));
     ASSERT_EQ(collection.count(), expected_.size());
     if (!reading_) {
-      reader_.emplace(Store::open(directory_.path(), {.read_only = true}));
+      reader_.emplace(Store::open(store_, {.read_only = true}));
       reading_.emplace(reader_->collection("crash"));
     }
     ASSERT_EQ(differences(expected_, *reading_), "");
@@ -174,7 +174,7 @@ class Crash : public ::testing::Test {
 
   bool exists_collection() {
     try {
-      Store::open(directory_.path(), {.read_only = true}).collection("crash");
+      Store::open(store_, {.read_only = true}).collection("crash");
       return true;
     } catch (const Error& error) {
       EXPECT_EQ(to_string(error.code()), to_string(ErrorCode::not_found)) << error.what();
@@ -190,7 +190,8 @@ class Crash : public ::testing::Test {
 
   static constexpr std::uint64_t kMostOperations = 40;
   std::set<std::string> met_;  // the points where a worker really died
-  TempDirectory directory_;
+  const TempDirectory directory_;
+  const std::string store_ = directory_.file("store");
   Expected expected_;
   std::optional<Store> reader_;
   std::optional<Collection> reading_;
@@ -217,14 +218,13 @@ TEST_F(Crash, WithGraphsAndBackgroundSeals) {
 // A store whose creation is cut short is created by the next who opens it.
 TEST_F(Crash, DuringCreation) {
   for (std::uint64_t nth = 1; nth <= 12; ++nth) {
-    TempDirectory directory;
-    std::filesystem::remove_all(directory_.path());
+    std::filesystem::remove_all(store_);
     Death death;
     death.point = "any";
     death.nth = nth;
     const Told told = run_worker(3, 0, kSmallWorkload, death);
     ASSERT_TRUE(WIFSIGNALED(told.status));
-    Store store = Store::open(directory_.path());
+    Store store = Store::open(store_);
     store.get_or_create_collection("crash", kCrashOptions);
     EXPECT_TRUE(is_sound(store));
   }

@@ -34,16 +34,17 @@ class Faults : public ::testing::TestWithParam<std::size_t> {
 
   // Runs the worker in a new directory, and returns how many calls the fault concerns.
   std::uint64_t run(std::uint64_t nth) {
-    root_ = directory_.file("store");
-    std::filesystem::remove_all(root_);
-    std::filesystem::create_directory(root_);
+    const std::string root = directory_.file("disk");
+    store_ = root + "/store";
+    std::filesystem::remove_all(root);
+    std::filesystem::create_directory(root);
     const std::string count_path = directory_.file("count");
-    ::setenv("VKB_IO_ROOT", (root_ + "/").c_str(), 1);
+    ::setenv("VKB_IO_ROOT", (root + "/").c_str(), 1);
     ::setenv("VKB_IO_COUNT", count_path.c_str(), 1);
     ::setenv("VKB_IO_FAULT",
              (std::string(kIoFaults[GetParam()]) + " " + std::to_string(nth)).c_str(), 1);
     told_ = run_worker(
-        VKB_CRASH_WORKER, root_, kSeed, 0, kSmallWorkload, "never", 0,
+        VKB_CRASH_WORKER, store_, kSeed, 0, kSmallWorkload, "never", 0,
         [](const Told&) { return false; }, std::to_string(kOperations));
     for (const char* name : {"VKB_IO_ROOT", "VKB_IO_COUNT", "VKB_IO_FAULT"}) ::unsetenv(name);
     std::uint64_t count = 0;
@@ -82,7 +83,7 @@ class Faults : public ::testing::TestWithParam<std::size_t> {
       EXPECT_EQ(told_.outcomes.find("eee"), std::string::npos)
           << "the store did not recover: " << told_.outcomes;
     }
-    Store store = Store::open(root_);
+    Store store = Store::open(store_);
     Collection collection = store.get_or_create_collection("crash", kCrashOptions);
     const std::vector<Record> actual =
         collection.get({.ids = {}, .filter = {}, .include = kIncludeAll});
@@ -110,7 +111,7 @@ class Faults : public ::testing::TestWithParam<std::size_t> {
   }
 
   TempDirectory directory_;
-  std::string root_;
+  std::string store_;
   Told told_;
 };
 

@@ -37,11 +37,11 @@ class PowerLoss : public ::testing::Test {
   std::vector<IoEntry> journal_of(std::uint64_t seed, const WorkloadSize& size,
                                   std::uint64_t operations) {
     const TempDirectory directory;
-    root_ = directory.file("store");
+    root_ = directory.file("disk");
     std::filesystem::create_directory(root_);
     ::setenv("VKB_IO_JOURNAL", directory.file("journal").c_str(), 1);
     ::setenv("VKB_IO_ROOT", (root_ + "/").c_str(), 1);
-    const Told told = run_worker(VKB_CRASH_WORKER, root_, seed, 0, size, "never", 0,
+    const Told told = run_worker(VKB_CRASH_WORKER, root_ + "/store", seed, 0, size, "never", 0,
                                  [&](const Told& so_far) { return so_far.begun > operations; });
     ::unsetenv("VKB_IO_JOURNAL");
     EXPECT_TRUE(told.killed_from_outside) << "worker status " << told.status;
@@ -69,11 +69,12 @@ class PowerLoss : public ::testing::Test {
     const TempDirectory image;
     disk.write_image(image.path(), loss, random);
     if (said.backed_up) {
-      const Store backup = Store::open(backup_of(image.path(), said.backup), {.read_only = true});
+      const std::string path = backup_of(image.file("store"), said.backup);
+      const Store backup = Store::open(path, {.read_only = true});
       ASSERT_EQ(differences(*said.backed_up, backup.collection("crash")), "");
       ASSERT_TRUE(is_sound(backup));
     }
-    Store store = Store::open(image.path());
+    Store store = Store::open(image.file("store"));
     const auto names = store.collections();
     if (names.empty()) {
       ASSERT_TRUE(states.front().empty()) << "the collection is lost";

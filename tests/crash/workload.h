@@ -102,9 +102,9 @@ inline std::vector<Expected> possible_states(const Operation& operation, const E
   return states;
 }
 
-// Where a store in `directory` is copied to by the operation of that number.
+// Where the store in `directory` is copied to by the operation of that number: beside it.
 inline std::string backup_of(const std::string& directory, std::uint64_t number) {
-  return directory + numbered("/backup", number);
+  return directory + numbered("-backup", number);
 }
 
 inline void perform(const Operation& operation, std::uint64_t number, Store& store,
