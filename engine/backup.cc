@@ -18,6 +18,8 @@
 namespace vkb {
 namespace {
 
+namespace fs = std::filesystem;
+
 struct StopRequested {};
 
 // A segment may be compacted away between the copy of the database and its link: then copy anew.
@@ -74,8 +76,12 @@ class Backup {
  private:
   std::string path(std::string_view name) const { return destination_ + "/" + std::string(name); }
 
-  // The destination must be new, hold a backup, or what is left of one that was never complete.
+  // The destination must be outside the store, which would take its backup away with itself, and be
+  // new, hold a backup, or what is left of one that was never complete.
   void check_destination() const {
+    if (is_in_store()) {
+      refuse("it is the directory of the store " + store_.directory() + ", or inside it");
+    }
     if (!files_.exists(destination_)) return;
     const std::vector<std::string> names = files_.list(destination_);
     const auto has = [&](std::string_view name) {
@@ -85,6 +91,16 @@ class Backup {
     if (!names.empty() && !has(kBackupManifest) && !has(kBackupLock)) {
       refuse("it exists, is not empty, and holds no backup");
     }
+  }
+
+  // By whatever way: `..`, a link, another mount.
+  bool is_in_store() const {
+    std::error_code unknown;
+    fs::path at = fs::weakly_canonical(fs::absolute(destination_), unknown);
+    for (; at.has_relative_path(); at = at.parent_path()) {
+      if (fs::equivalent(at, store_.directory(), unknown)) return true;
+    }
+    return false;
   }
 
   [[noreturn]] void refuse(const std::string& reason) const {
@@ -105,7 +121,7 @@ class Backup {
   bool try_copy() {
     const std::string database = path(kDatabaseFile) + std::string(kNewSuffix);
     next_ = {.created = utc_now(),
-             .store = std::filesystem::absolute(store_.directory()).lexically_normal().string(),
+             .store = fs::absolute(store_.directory()).lexically_normal().string(),
              .schema_version = 0,
              .segment_format = 0,
              .collections = {},
@@ -220,8 +236,8 @@ class Backup {
       if (old_) return;
       files_.remove(path(kBackupLock));
       std::error_code ignored;  // they stay where something else is in them
-      std::filesystem::remove(path(kSegmentFolder), ignored);
-      std::filesystem::remove(destination_, ignored);
+      fs::remove(path(kSegmentFolder), ignored);
+      fs::remove(destination_, ignored);
     } catch (const std::exception&) {
     }
   }

@@ -289,8 +289,8 @@ class Store {
   // `lost`, which gets what is left of them first, they are removed. Returns check(true)'s result.
   using LostFunction = std::function<void(const Collection&, std::span<const Record>)>;
   CheckResult repair(const ProgressFunction& progress = {}, const LostFunction& lost = {});
-  // Copies a snapshot, with a manifest of hashes, into a directory that is new or has a backup of
-  // this store, whole until it is replaced (else throws already_exists), hard-linking segments.
+  // Copies a snapshot, with a manifest of hashes, into a directory outside the store that is new or
+  // has its backup, whole until it is replaced (else throws already_exists), hard-linking segments.
   BackupResult backup(const std::string& destination, const ProgressFunction& progress = {}) const;
 
  private:

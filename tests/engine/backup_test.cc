@@ -265,8 +265,6 @@ TEST_F(Backups, LeaveWhatWasThereWhenStopped) {
 }
 
 TEST_F(Backups, OverwriteNothingElse) {
-  VKB_EXPECT_ERROR(store_.backup(store_.directory()), ErrorCode::already_exists,
-                   "programs write to");
   directory_.write("notes.txt", "mine");
   VKB_EXPECT_ERROR(store_.backup(directory_.path()), ErrorCode::already_exists, "holds no backup");
   {
@@ -280,6 +278,32 @@ TEST_F(Backups, OverwriteNothingElse) {
   // One that was opened and written to is a store of its own.
   Store::open(backup_).collection("vectors").add(test_records(1, 4, 3, "x"));
   VKB_EXPECT_ERROR(store_.backup(backup_), ErrorCode::already_exists, "programs write to");
+}
+
+TEST_F(Backups, GoNowhereIntoTheStore) {
+  const std::string store = store_.directory();
+  fs::create_directories(store + "/reports/1");
+  fs::create_directory(directory_.file("elsewhere"));
+  fs::create_directory_symlink(store, directory_.file("link"));
+  fs::create_directory_symlink(store + "/reports", directory_.file("elsewhere/link"));
+  const std::vector<std::string> before = names_in(store);
+  for (const std::string& inside :
+       {store, store + "/", store + "/.", store + "/backup", store + "/a/new/place/",
+        store + "/segments", store + "/reports/1", store + "/a/../b", directory_.file("link"),
+        directory_.file("link/backup"), directory_.file("elsewhere/link/1"),
+        directory_.file("elsewhere/link/../backup"), directory_.file("elsewhere/../store/backup"),
+        directory_.file("none/../store/backup")}) {
+    VKB_EXPECT_ERROR(store_.backup(inside), ErrorCode::already_exists,
+                     "backup destination " + inside + ": it is the directory of the store");
+  }
+  EXPECT_EQ(names_in(store), before);
+  EXPECT_EQ(names_in(store + "/reports/1"), std::vector<std::string>{});
+  EXPECT_EQ(names_in(directory_.path()), (std::vector<std::string>{"elsewhere", "link", "store"}));
+  // A name that begins alike, and a way out of the store again.
+  for (const std::string& outside : {store + "-2", store + "/../store-3"}) {
+    store_.backup(outside);
+    EXPECT_EQ(wrong_with_backup(outside, first_), "") << outside;
+  }
 }
 
 TEST_F(Backups, OfOneDestinationComeOneAtATime) {

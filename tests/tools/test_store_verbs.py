@@ -219,7 +219,8 @@ def test_backup_refuses_what_is_there(vkb, store, tmp_path):
     (full / "letter.txt").write_text("mine")
     other = tmp_path / "other"
     vkb("add", "--jsonl", "-", "--path", other, "--collection", "notes", input=lines([record(1)]))
-    for source, destination in ((store, store), (store, full), (other, backup)):
+    inside = store / "reports" / ".." / "backup"
+    for source, destination in ((store, store), (store, inside), (store, full), (other, backup)):
         before = files_of(destination)
         done = vkb("backup", destination, "--path", source, check=False)
         assert done.returncode == 1
