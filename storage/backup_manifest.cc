@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/backup_manifest.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "storage/error.h"
@@ -15,6 +16,10 @@ using Json = nlohmann::ordered_json;
 constexpr std::string_view kFormat = "vkb backup";
 constexpr int kVersion = 1;
 constexpr int kDeepest = 8;
+// A manifest ends with the hash of all its bytes before these.
+constexpr std::string_view kBeforeHash = "\"xxh3_128\": \"";
+constexpr std::size_t kHashDigits = 32;
+constexpr std::string_view kAfterHash = "\"\n}\n";
 
 std::string in(const std::string& directory, std::string_view name) {
   return directory + "/" + std::string(name);
@@ -30,6 +35,12 @@ bool is_file_of_a_store(std::string_view name) {
   return name.starts_with(folder) && name.ends_with(".vseg") &&
          name.find('/', folder.size()) == std::string_view::npos &&
          name.find('\0') == std::string_view::npos;
+}
+
+std::string hash_of(std::string_view text) {
+  FileHash hash;
+  hash.update(std::as_bytes(std::span(text)));
+  return hash.value();
 }
 
 BackupManifest manifest_of(const Json& json) {
@@ -96,13 +107,30 @@ std::string to_json(const BackupManifest& manifest) {
                              {"xxh3_128", each.hash}});
   }
   // A directory's name may be any bytes.
-  return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+  std::string text = json.dump(1, ' ', false, Json::error_handler_t::replace);
+  text.resize(text.size() - std::string_view("\n}").size());
+  text += ",\n ";
+  const std::string hash = hash_of(text);
+  return text.append(kBeforeHash).append(hash).append(kAfterHash);
 }
 
 BackupManifest parse_backup_manifest(std::string_view json, const std::string& object) {
   const auto damaged = [&](const std::string& what) -> Error {
-    return {ErrorCode::corruption, object + ": not the manifest of a backup: " + what};
+    return {ErrorCode::corruption, object + ": not the manifest of a backup, or damaged: " + what +
+                                       "; restore another backup, or make one elsewhere"};
   };
+  constexpr std::size_t kEndBytes = kBeforeHash.size() + kHashDigits + kAfterHash.size();
+  const std::string_view hashed = json.substr(0, json.size() - std::min(json.size(), kEndBytes));
+  const std::string_view end = json.substr(hashed.size());
+  if (!end.starts_with(kBeforeHash) || !end.ends_with(kAfterHash)) {
+    throw damaged("expected its " + std::to_string(json.size()) +
+                  " bytes to end with their hash, found none");
+  }
+  const std::string expected(end.substr(kBeforeHash.size(), kHashDigits));
+  if (const std::string found = hash_of(hashed); found != expected) {
+    throw damaged("expected the XXH3-128 hash " + expected + " of its first " +
+                  std::to_string(hashed.size()) + " bytes, found " + found);
+  }
   if (json_depth(json) > kDeepest) throw damaged("nested too deeply");
   try {
     const Json tree = Json::parse(json);

@@ -59,9 +59,10 @@ struct BackupManifest {
   bool operator==(const BackupManifest&) const = default;
 };
 
+// Its last member, "xxh3_128", is the FileHash of all the bytes before that name.
 std::string to_json(const BackupManifest& manifest);
-// Throws corruption, with `object` as the message's beginning, for what is no manifest or names a
-// file outside its backup; unsupported for one of a newer version.
+// Throws corruption, with `object` as the message's beginning, for what is no manifest, does not
+// have its hash, or names a file outside its backup; unsupported for one of a newer version.
 BackupManifest parse_backup_manifest(std::string_view json, const std::string& object);
 
 // The file as it is to stand in a manifest. Throws corruption where it has fewer bytes than are

@@ -369,6 +369,22 @@ TEST_F(Backups, RestoreNamesTheFileThatDiffers) {
   expect_refused(damaged, "collection vectors", "has 30 records, its manifest says 31");
 }
 
+TEST_F(Backups, RestoreRefusesAManifestOfWhichAByteDiffers) {
+  store_.backup(backup_);
+  const std::string path = backup_ + "/backup.json";
+  const std::string good = read_whole_file(path);
+  for (std::size_t at = 0; at < good.size(); ++at) {
+    std::string bad = good;
+    bad[at] = static_cast<char>(bad[at] ^ 1);
+    write_whole_file(path, bad);
+    VKB_EXPECT_ERROR(restore(backup_, directory_.file("restored")), ErrorCode::corruption, path);
+  }
+  EXPECT_EQ(names_in(directory_.path()), (std::vector<std::string>{"backup", "store"}));
+  VKB_EXPECT_ERROR(store_.backup(backup_), ErrorCode::corruption, path);
+  write_whole_file(path, good);
+  EXPECT_EQ(wrong_with_backup(backup_, first_), "");
+}
+
 TEST_F(Backups, RestoreRefusesPathsThatCannotBeOne) {
   store_.backup(backup_);
   const std::string loop = directory_.file("loop");

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "storage/file_hash.h"
 #include "tests/support/faulty_file_system.h"
 #include "tests/support/temp_directory.h"
 
@@ -29,6 +30,14 @@ std::string found_in(const TempDirectory& directory) {
   return found ? found->created : "none";
 }
 
+// With the hash that a program which writes such a manifest would give it.
+std::string with_hash(std::string json) {
+  const std::size_t at = json.rfind("\"xxh3_128\"");
+  FileHash hash;
+  hash.update(std::as_bytes(std::span(json).first(at)));
+  return json.substr(0, at) + "\"xxh3_128\": \"" + hash.value() + "\"\n}\n";
+}
+
 TEST(BackupManifest, ComesBackAsItWas) {
   EXPECT_EQ(parse_backup_manifest(to_json(sample()), "m"), sample());
 }
@@ -43,7 +52,7 @@ TEST(BackupManifest, WhatIsNoneIsRefused) {
   const auto with = [&](const std::string& what, const std::string& instead) {
     std::string json = good;
     json.replace(json.find(what), what.size(), instead);
-    return json;
+    return with_hash(json);
   };
   VKB_EXPECT_ERROR(parse_backup_manifest(with("\"version\": 1", "\"version\": 2"), "m"),
                    ErrorCode::unsupported, "newer vkb");
@@ -57,6 +66,27 @@ TEST(BackupManifest, WhatIsNoneIsRefused) {
                    ErrorCode::corruption, "no database");
   VKB_EXPECT_ERROR(parse_backup_manifest(with("4096", "9001"), "m"), ErrorCode::corruption,
                    "it names");
+}
+
+TEST(BackupManifest, NoByteOfItMayChange) {
+  const std::string good = to_json(sample());
+  EXPECT_EQ(with_hash(good), good);
+  for (std::size_t at = 0; at < good.size(); ++at) {
+    for (int bit = 0; bit < 8; ++bit) {
+      std::string bad = good;
+      bad[at] = static_cast<char>(bad[at] ^ (1 << bit));
+      VKB_EXPECT_ERROR(parse_backup_manifest(bad, "m"), ErrorCode::corruption, "hash");
+    }
+    VKB_EXPECT_ERROR(parse_backup_manifest(good.substr(0, at), "m"), ErrorCode::corruption,
+                     "expected its " + std::to_string(at) + " bytes to end with their hash");
+  }
+  VKB_EXPECT_ERROR(parse_backup_manifest(good + "\n", "m"), ErrorCode::corruption, "found none");
+  std::string bad = good;
+  bad.replace(bad.find("12"), 2, "13");
+  const std::string stated = good.substr(good.size() - 36, 32);
+  VKB_EXPECT_ERROR(parse_backup_manifest(bad, "m"), ErrorCode::corruption,
+                   "expected the XXH3-128 hash " + stated + " of its first " +
+                       std::to_string(good.size() - 49) + " bytes, found ");
 }
 
 TEST(BackupManifest, TheNewOneCountsOnceTheDatabaseHasItsName) {
