@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <set>
 
+#include "engine/leftovers.h"
 #include "engine/open_store.h"
 #include "storage/backup_manifest.h"
 #include "storage/error.h"
@@ -87,7 +88,7 @@ class Backup {
     const auto has = [&](std::string_view name) {
       return std::binary_search(names.begin(), names.end(), name);
     };
-    if (has("writer.lock")) refuse("it is a store that programs write to");
+    if (has(kWriterLock)) refuse("it is a store that programs write to");
     if (!names.empty() && !has(kBackupManifest) && !has(kBackupLock)) {
       refuse("it exists, is not empty, and holds no backup");
     }

@@ -4,10 +4,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <filesystem>
 #include <thread>
 
+#include "engine/leftovers.h"
 #include "engine/open_store.h"
 #include "storage/backup_manifest.h"
 #include "storage/error.h"
@@ -21,21 +21,23 @@ namespace fs = std::filesystem;
 
 struct StopRequested {};
 
-constexpr std::string_view kWriterLock = "writer.lock";
-// Of imports; the new store keeps them.
-constexpr std::string_view kReportFolder = "reports";
-// What a store consists of. With anything else in it a directory is not replaced.
-constexpr std::array<std::string_view, 8> kStoreFiles = {
-    kDatabaseFile,     "vkb.sqlite3-journal", "vkb.sqlite3-mark", "vkb.sqlite3-shm",
-    "vkb.sqlite3-wal", kSegmentFolder,        kWriterLock,        kReportFolder};
-
 // Removed, with what is in it, by the destructor.
 struct TemporaryDirectory {
-  const std::string path;
+  std::string path;
   bool is_kept = false;
   ~TemporaryDirectory() {
     std::error_code ignored;
     if (!is_kept) fs::remove_all(path, ignored);
+  }
+};
+
+// A lock of a file that the destructor removes. `path` is empty until it is held.
+struct PlaceLock {
+  std::string path;
+  std::unique_ptr<FileLock> lock;
+  ~PlaceLock() {
+    std::error_code ignored;
+    if (!path.empty()) fs::remove(path, ignored);
   }
 };
 
@@ -59,13 +61,14 @@ class Restore {
         place_(place_of(directory)),
         options_(options),
         files_(options.file_system ? *options.file_system : posix_file_system()),
-        progress_(progress),
-        copy_{place_ + ".restoring-" + std::to_string(getpid())} {}
+        progress_(progress) {}
 
   RestoreResult run() {
     RestoreResult result;
     read_manifest();
+    occupy_place();
     look_at_place();
+    const std::vector<std::string> left = remove_cut_short(files_, place_);
     try {
       make_copy();
     } catch (const StopRequested&) {
@@ -74,6 +77,7 @@ class Restore {
     }
     expect_opens(copy_.path);
     put_in_place();
+    result.kept = remove_old_stores(files_, left, place_);
     result.replaced = is_store_there_;
     result.created = manifest_.created;
     result.bytes = bytes_;
@@ -108,6 +112,29 @@ class Restore {
     manifest_ = *std::move(found);
   }
 
+  // The lock, or nothing when another holds it for longer than is to be waited.
+  std::unique_ptr<FileLock> wait_for_lock(const std::string& path) const {
+    const auto deadline = std::chrono::steady_clock::now() + options_.lock_timeout;
+    while (true) {
+      std::unique_ptr<FileLock> lock = files_.try_lock(path, holder_text());
+      if (lock && lock->excludes()) return lock;
+      if (!lock && std::chrono::steady_clock::now() >= deadline) return nullptr;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+  }
+
+  // While this is held no copy beside the place is that of a restore that runs.
+  void occupy_place() {
+    files_.make_directory(fs::path(place_).parent_path().string());
+    const std::string path = place_ + ".restoring.lock";
+    place_lock_.lock = wait_for_lock(path);
+    if (!place_lock_.lock) {
+      throw Error(ErrorCode::busy, place_ + ": another restore to it is being made by " +
+                                       files_.lock_holder(path) + "; try again when it is done");
+    }
+    place_lock_.path = path;
+  }
+
   void look_at_place() {
     if (!files_.exists(place_)) return;
     const std::vector<std::string> names = files_.list(place_);
@@ -115,10 +142,8 @@ class Restore {
     if (!std::binary_search(names.begin(), names.end(), kDatabaseFile)) {
       refuse("it must not exist, be empty, or hold a store");
     }
-    for (const std::string& name : names) {
-      if (std::find(kStoreFiles.begin(), kStoreFiles.end(), name) == kStoreFiles.end()) {
-        refuse("it has " + name + ", which is no part of a store");
-      }
+    if (const std::string name = foreign_name(names); !name.empty()) {
+      refuse("it has " + name + ", which is no part of a store");
     }
     is_store_there_ = true;
     has_reports_ = std::binary_search(names.begin(), names.end(), kReportFolder);
@@ -149,17 +174,13 @@ class Restore {
     if (is_open_in_process(place_)) {
       throw Error(ErrorCode::busy, "store " + place_ + " is open in this program: close it first");
     }
-    const auto deadline = std::chrono::steady_clock::now() + options_.lock_timeout;
-    while (!(old_lock_ = files_.try_lock(in_place(kWriterLock), holder_text()))) {
-      if (std::chrono::steady_clock::now() >= deadline) {
-        throw Error(ErrorCode::busy, "store " + place_ + " is held by another writer, " +
-                                         files_.lock_holder(in_place(kWriterLock)) +
-                                         "; restore when it is done, or stop it");
-      }
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    old_lock_ = wait_for_lock(in_place(kWriterLock));
+    if (!old_lock_) {
+      throw Error(ErrorCode::busy, "store " + place_ + " is held by another writer, " +
+                                       files_.lock_holder(in_place(kWriterLock)) +
+                                       "; restore when it is done, or stop it");
     }
-    // SQLite's connections to a database in WAL mode hold a lock of this file while they are open.
-    if (!files_.lock_holder(in_place(kDatabaseFile) + "-shm").empty()) {
+    if (has_connections(files_, place_)) {
       throw Error(ErrorCode::busy, "store " + place_ +
                                        " is open in another program: stop it (`vkb serve`, a "
                                        "notebook, ...), then restore");
@@ -167,8 +188,10 @@ class Restore {
   }
 
   void make_copy() {
-    std::error_code ignored;
-    fs::remove_all(copy_.path, ignored);  // of a process that had our id once
+    const std::string prefix = place_ + std::string(kRestoringSuffix);
+    int number = getpid();
+    while (files_.exists(prefix + std::to_string(number))) ++number;  // its process had our id once
+    copy_.path = prefix + std::to_string(number);
     files_.make_directory(in_copy(kSegmentFolder));
     for (const BackupFile& file : manifest_.files) {
       tick();
@@ -294,7 +317,7 @@ class Restore {
     if (!has_reports_) return;
     copy_.is_kept = true;
     try {
-      files_.rename(in_copy(kReportFolder), in_place(kReportFolder));
+      move_reports(files_, copy_.path, place_);
     } catch (const Error& error) {
       throw Error(error.code(), place_ + " is restored; the old store, with the reports of its " +
                                     "imports, is still in " + copy_.path + ": " + error.what());
@@ -317,6 +340,7 @@ class Restore {
   std::unique_ptr<FileLock> old_lock_;
   std::uint64_t done_ = 0;
   std::uint64_t bytes_ = 0;
+  PlaceLock place_lock_;  // until copy_ is gone
   TemporaryDirectory copy_;
 };
 

@@ -43,6 +43,10 @@ int run_restore(const std::string& source, bool replace, Context& context) {
   }
   progress.clear();
   if (result.stopped) return context.stopped("nothing was restored; repeat the command");
+  for (const std::string& kept : result.kept) {
+    context.note("vkb: an earlier restore was killed, and what it left is kept: " +
+                 safe_message(kept) + "; when you need nothing of it, remove that directory");
+  }
   const double seconds = milliseconds(begin, std::chrono::steady_clock::now()) / 1000;
   context.out().write(context.json
                           ? "{\"restored\":" + json_string(path) +

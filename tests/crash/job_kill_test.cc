@@ -155,6 +155,8 @@ TEST_F(JobKill, RestoreReplacesTheStoreOrDoesNot) {
   fill(directory_.file("source"), backed_up);
   Store::open(directory_.file("source")).backup(backup);
   fill(pristine_, before);
+  fs::create_directories(pristine_ + "/reports/1");
+  write_whole_file(pristine_ + "/reports/1/report.json", "of an import");
   bool was_there = true;
   torture(
       "restore", {"restore_placed", "rename", "publish", "sync_directory"},
@@ -172,11 +174,13 @@ TEST_F(JobKill, RestoreReplacesTheStoreOrDoesNot) {
               Store::open(place_, {.read_only = true}).collection("killed").count();
           expect_records(place_, count == before.size() && was_there ? before : backed_up);
         }
-        for (const auto& entry : fs::directory_iterator(directory_.path())) {
-          if (entry.path().string().starts_with(place_ + ".restoring-")) fs::remove_all(entry);
-        }
-        restore(backup, place_, {.replace = true});
+        EXPECT_EQ(restore(backup, place_, {.replace = true}).kept, std::vector<std::string>{});
         expect_records(place_, backed_up);
+        if (was_there) {
+          EXPECT_EQ(read_whole_file(place_ + "/reports/1/report.json"), "of an import");
+        }
+        EXPECT_EQ(posix_file_system().list(directory_.path()),
+                  (std::vector<std::string>{"backup", "pristine", "source", "store"}));
       });
 }
 

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -494,6 +495,101 @@ TEST_F(Backups, RestoreReplacesInOneStep) {
   EXPECT_GT(old_ones, 10u);
   EXPECT_GT(new_ones, 2u);
   EXPECT_EQ(wrong_with(target, first_), "");
+}
+
+// What the killed ones leave: tests/crash/job_kill_test.cc kills them.
+TEST_F(Backups, RestoreRemovesWhatKilledOnesLeft) {
+  store_.backup(backup_);
+  const std::string target = other_store(directory_);
+  const auto left_by = [&](const std::string& pid) { return target + ".restoring-" + pid; };
+  fs::copy(backup_, left_by("1"), fs::copy_options::recursive);  // a copy that was not complete
+  fs::remove(left_by("1") + "/backup.json");
+  fs::remove(left_by("1") + "/backup.lock");
+  fs::create_directory(left_by("2"));
+  // An old store; this process's own id, as it may be used again.
+  const std::string old = left_by(std::to_string(::getpid()));
+  fs::copy(target, old, fs::copy_options::recursive);
+  for (const std::string& report :
+       {old + "/reports/1", old + "/reports/2", target + "/reports/3"}) {
+    fs::create_directories(report);
+    write_whole_file(report + "/report.json", report);
+  }
+  write_whole_file(target + ".restoring.lock", "pid 1 (vkb)");
+  // These are nobody's but the user's.
+  write_whole_file(left_by("3"), "mine");
+  fs::create_directory(left_by("notes"));
+  fs::create_directory_symlink(store_.directory(), left_by("4"));
+
+  // When nothing is restored, what may be a store stays.
+  const FaultyFileSystem::Hook fail_late = [](FileCall, const std::string& path) {
+    if (path == "restore_placed") throw Error(ErrorCode::io_error, "late");
+  };
+  FaultyFileSystem files;
+  files.set_hook(fail_late);
+  VKB_EXPECT_ERROR(restore(backup_, target, {.replace = true, .file_system = &files}),
+                   ErrorCode::io_error, "late");
+  EXPECT_FALSE(fs::exists(left_by("1")));
+  EXPECT_EQ(wrong_with(old, kOther), "");
+
+  EXPECT_EQ(restore(backup_, target, {.replace = true}).kept, std::vector<std::string>{});
+  EXPECT_EQ(names_in(directory_.path()),
+            (std::vector<std::string>{"backup", "other", "other.restoring-3", "other.restoring-4",
+                                      "other.restoring-notes", "store"}));
+  EXPECT_EQ(names_in(target + "/reports"), (std::vector<std::string>{"1", "2", "3"}));
+  EXPECT_EQ(read_whole_file(target + "/reports/1/report.json"), old + "/reports/1");
+  EXPECT_EQ(wrong_with(target, first_), "");
+  EXPECT_EQ(wrong_with(store_.directory(), first_), "");
+}
+
+TEST_F(Backups, RestoreKeepsAndNamesWhatMayBeNeeded) {
+  store_.backup(backup_);
+  const std::string target = other_store(directory_);
+  fs::create_directories(target + "/reports/1");
+  std::vector<std::string> left;
+  for (const char* pid : {"1", "2", "3", "4"}) {
+    left.push_back(target + ".restoring-" + pid);
+    fs::copy(target, left.back(), fs::copy_options::recursive);
+  }
+  fs::remove(left[0] + "/writer.lock");
+  write_whole_file(left[0] + "/letters.txt", "mine");
+  write_whole_file(left[1] + "/reports/1/report.json", "of an import");
+  const Store reader = Store::open(left[2], {.read_only = true});
+  const auto writer = files_.try_lock(left[3] + "/writer.lock", "pid 1 (somebody)");
+  const std::vector<std::string> kept = restore(backup_, target, {.replace = true}).kept;
+  ASSERT_EQ(kept.size(), 4u);
+  const char* const kReasons[] = {"letters.txt", "another report of that name", "has it open",
+                                  "pid 1 (somebody)"};
+  for (std::size_t i = 0; i < kept.size(); ++i) {
+    EXPECT_TRUE(kept[i].starts_with(left[i] + ": ")) << kept[i];
+    EXPECT_NE(kept[i].find(kReasons[i]), std::string::npos) << kept[i];
+    EXPECT_EQ(wrong_with(left[i], kOther), "");
+  }
+  EXPECT_EQ(read_whole_file(left[1] + "/reports/1/report.json"), "of an import");
+  EXPECT_EQ(wrong_with(target, first_), "");
+}
+
+TEST_F(Backups, RestoresToOnePlaceComeOneAtATime) {
+  store_.backup(backup_);
+  for (const std::string& target : {directory_.file("new"), other_store(directory_)}) {
+    FaultyFileSystem files;
+    std::size_t refused = 0;
+    bool is_locked = false;
+    files.set_hook([&](FileCall call, const std::string& path) {
+      // From the call after the one that locks on.
+      if (is_locked) {
+        const RestoreOptions at_once{.replace = true, .lock_timeout = std::chrono::milliseconds(0)};
+        VKB_EXPECT_ERROR(restore(backup_, target + "/", at_once), ErrorCode::busy,
+                         "another restore to it is being made by pid " + std::to_string(getpid()));
+        ++refused;
+      }
+      is_locked |= call == FileCall::try_lock && path == target + ".restoring.lock";
+    });
+    restore(backup_, target, {.replace = true, .file_system = &files});
+    EXPECT_GT(refused, 10u);
+    EXPECT_EQ(wrong_with(target, first_), "");
+  }
+  EXPECT_EQ(names_in(directory_.path()),
+            (std::vector<std::string>{"backup", "new", "other", "store"}));
 }
 
 TEST_F(Backups, RestoreLeavesTheOldStoreWhenACallFails) {

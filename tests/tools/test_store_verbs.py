@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import random
+import shutil
 import sqlite3
 import struct
 
@@ -248,6 +249,19 @@ def test_restore_replaces_a_store_only_with_yes(vkb, store, tmp_path):
     done = vkb("restore", tmp_path / "none", "--path", tmp_path / "x", check=False)
     assert done.returncode == 1 and "no complete backup" in done.stderr
     assert not (tmp_path / "x").exists()
+
+
+def test_restore_removes_what_killed_ones_left(vkb, store, tmp_path):
+    backup = tmp_path / "backup"
+    vkb("backup", backup, "--path", store)
+    left = [store.with_name(f"{store.name}.restoring-{number}") for number in (1, 2)]
+    for path in left:
+        shutil.copytree(store, path)
+    (left[1] / "letter.txt").write_text("mine")
+    done = vkb("restore", backup, "--path", store, "--yes")
+    assert not left[0].exists() and f"{left[1]}: it has letter.txt" in done.stderr
+    assert (left[1] / "letter.txt").read_text() == "mine"
+    assert vkb("count", "--path", store).stdout == f"{COUNT}\n"
 
 
 def test_restore_waits_for_nobody_who_reads_or_writes(vkb, store, tmp_path):
