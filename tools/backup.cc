@@ -70,7 +70,9 @@ void register_backup(CLI::App& app, Context& context) {
       "A backup that is there is brought up to date: only new segments are copied, and the "
       "database.\n"
       "On the same file system the immutable segments are hard links: quick and small, but not a\n"
-      "second copy of the bytes. Back up to another disk for that.");
+      "second copy of the bytes. Back up to another disk for that.\n"
+      "Linked segments are not read. `vkb check --deep --path DEST` reads the whole backup and\n"
+      "exits with 1 when something is damaged; `vkb restore` checks every byte in any case.");
   verb->callback([destination, &context] {
     context.run = [destination, &context] { return run_backup(*destination, context); };
   });

@@ -251,6 +251,30 @@ def test_restore_replaces_a_store_only_with_yes(vkb, store, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
+def test_a_backup_is_proved_by_check_deep(vkb, store, tmp_path):
+    backup = tmp_path / "backup"
+    (segment,) = (store / "segments").iterdir()
+    flip_byte(segment, segment.stat().st_size // 2)
+    vkb("backup", backup, "--path", store)  # links, and does not read
+    done = vkb("check", "--deep", "--path", backup, check=False)
+    assert done.returncode == 1 and segment.name in done.stdout
+    flip_byte(segment, segment.stat().st_size // 2)
+    database = backup / "vkb.sqlite3"
+    for at in range(4096, database.stat().st_size, 8192):
+        flip_byte(database, at)
+        done = vkb("check", "--deep", "--path", backup, check=False)
+        assert done.returncode == 1 and "vkb.sqlite3" in done.stdout
+        flip_byte(database, at)
+    assert "ok: " in vkb("check", "--deep", "--path", backup).stdout
+    # What that left there is in nobody's way.
+    vkb("restore", backup, "--path", tmp_path / "restored")
+    vkb("add", "--jsonl", "-", "--path", store, input=lines([record(COUNT)]))
+    vkb("backup", backup, "--path", store)
+    vkb("check", "--deep", "--path", backup)
+    vkb("restore", backup, "--path", tmp_path / "restored", "--yes")
+    assert vkb("count", "--path", tmp_path / "restored").stdout == f"{COUNT + 1}\n"
+
+
 def test_restore_removes_what_killed_ones_left(vkb, store, tmp_path):
     backup = tmp_path / "backup"
     vkb("backup", backup, "--path", store)
