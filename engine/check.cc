@@ -143,7 +143,7 @@ class Checker {
       check_segment(row, segment, placed);
     }
     check_log(row, placed);
-    check_bijection(object, records, counted, placed);
+    check_bijection(row, records, counted, placed);
     if (deep_) {
       check_records(row, records);
       const std::string finding =
@@ -203,6 +203,34 @@ class Checker {
       }
       report(object, error.what(), false);
     }
+  }
+
+  // Nothing when there is no such record, or its page is damaged.
+  static std::optional<std::string> id_of(Records& records, std::int64_t row_id) {
+    try {
+      return records.id_of(row_id);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::corruption) throw;
+      return std::nullopt;
+    }
+  }
+  static std::string name_of(Records& records, std::int64_t row_id) {
+    const std::optional<std::string> id = id_of(records, row_id);
+    return id ? record_name(*id) : "record of row " + std::to_string(row_id);
+  }
+
+  // The id that a segment keeps beside a vector, for one whose record is gone.
+  std::optional<std::string> id_in_segments(const CollectionRow& row, std::uint64_t row_id) const {
+    for (const SegmentRow& named : list_segments(db_, row.collection_id)) {
+      try {
+        const auto segment =
+            Segment::open(store_.files(), store_.segment_directory() + "/" + named.file);
+        if (const auto id = segment->record_id(row_id)) return std::string(*id);
+      } catch (const Error&) {
+        // Damaged, or taken away: it is looked at elsewhere.
+      }
+    }
+    return std::nullopt;
   }
 
   // The segments of the store as it is now, not only as this check's transaction sees it: a
@@ -265,7 +293,7 @@ class Checker {
     const std::vector<std::int64_t> lost = find_damaged_rows(segment, &dead).lost;
     Records records(db_, row.collection_id);
     for (std::size_t i = 0; i < std::min(lost.size(), kMostNamed); ++i) {
-      report("record " + records.id_of(lost[i]).value_or("of row " + std::to_string(lost[i])),
+      report(name_of(records, lost[i]),
              "its vector, in segment " + std::filesystem::path(segment.path()).filename().string() +
                  ", is damaged",
              false);
@@ -305,6 +333,7 @@ class Checker {
 
   void check_log(const CollectionRow& row, std::vector<std::uint64_t>& placed) {
     const std::string object = collection_name(row);
+    Records records(db_, row.collection_id);
     std::map<std::int64_t, bool> live;
     std::int64_t last_seq = 0;
     try {
@@ -312,7 +341,9 @@ class Checker {
         live[entry.row_id] = !entry.vector.empty();
         last_seq = entry.seq;
         if (std::ranges::all_of(entry.vector, [](float x) { return std::isfinite(x); })) return;
-        report(object, "vector_log entry " + std::to_string(entry.seq) + " holds NaN or infinity",
+        report(object,
+               "vector_log entry " + std::to_string(entry.seq) + ", the vector of " +
+                   name_of(records, entry.row_id) + ", holds NaN or infinity",
                false);
       });
     } catch (const Error& error) {
@@ -330,8 +361,9 @@ class Checker {
   }
 
   // Each record has exactly one live vector, and each live vector a record (R5).
-  void check_bijection(const std::string& object, Records& records, std::uint64_t counted,
+  void check_bijection(const CollectionRow& row, Records& records, std::uint64_t counted,
                        std::vector<std::uint64_t>& placed) {
+    const std::string object = collection_name(row);
     std::sort(placed.begin(), placed.end());
     const auto rows = records.row_ids(0, 0, UINT64_MAX);
     if (rows.size() != counted) {
@@ -341,10 +373,13 @@ class Checker {
     auto at = placed.begin();
     std::size_t wrong = 0;
     const auto name = [&](std::uint64_t row_id, const char* what) {
-      if (++wrong <= kMostNamed) report(object, "row " + std::to_string(row_id) + what, false);
+      if (++wrong > kMostNamed) return;
+      std::optional<std::string> id = id_of(records, static_cast<std::int64_t>(row_id));
+      if (!id) id = id_in_segments(row, row_id);
+      report(object, (id ? "id '" + *id + "'" : "row " + std::to_string(row_id)) + what, false);
     };
-    for (const std::int64_t row : rows) {
-      const auto row_id = static_cast<std::uint64_t>(row);
+    for (const std::int64_t found : rows) {
+      const auto row_id = static_cast<std::uint64_t>(found);
       for (; at != placed.end() && *at < row_id; ++at) name(*at, " has a vector but no record");
       if (at == placed.end() || *at != row_id) {
         name(row_id, " has a record but no vector");
@@ -369,7 +404,7 @@ class Checker {
         const RecordRow record = records.read(row_id);
         if (record.metadata) add_expected(records, row_id, *record.metadata, expected);
       } catch (const Error& error) {
-        report("record " + std::to_string(row_id), error.what(), false);
+        report(name_of(records, row_id), error.what(), false);
       }
     }
     const std::string object = collection_name(row);

@@ -94,9 +94,10 @@ Page read_page(Records& records, std::int64_t after, const Include& include,
   return page;
 }
 
-std::vector<Record> unpacked(Page page) {
+// path: of the database.
+std::vector<Record> unpacked(Page page, const std::string& path) {
   for (std::size_t i = 0; i < page.records.size(); ++i) {
-    page.records[i].metadata = unpack(page.packed[i], "record " + std::to_string(page.rows[i]));
+    page.records[i].metadata = unpack(page.packed[i], path, page.records[i].id);
   }
   return std::move(page.records);
 }
@@ -258,7 +259,7 @@ void Collection::for_each(const Include& include,
       if (unpacking.valid()) ready = unpacking.get();
       if (!page.records.empty()) {
         const std::int64_t after = page.rows.back();
-        unpacking = std::async(std::launch::async, unpacked, std::move(page));
+        unpacking = std::async(std::launch::async, unpacked, std::move(page), db.path());
         page = read_page(records, after, include, snapshot.get());
       }
       for (Record& record : ready) {

@@ -92,7 +92,7 @@ StoredBatch store_batch(OpenStore& store, OpenCollection& collection, std::vecto
     check_record(batch[i]);
     if (!batch[i].embedding) {
       throw Error(ErrorCode::invalid_argument,
-                  "record '" + batch[i].id + "': an embedding is needed");
+                  record_name(batch[i].id) + ": an embedding is needed");
     }
     last[batch[i].id] = i;
   }

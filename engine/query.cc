@@ -115,7 +115,7 @@ Record read_record(Records& records, std::int64_t row_id, const Include& include
     record.embedding = snapshot->vector_of(row_id);
     if (!record.embedding) {
       throw Error(ErrorCode::corruption,
-                  "record '" + record.id + "' has no vector; run `vkb check --deep`");
+                  record_name(record.id) + " has no vector; run `vkb check --deep`");
     }
   }
   return record;

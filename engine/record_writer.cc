@@ -12,7 +12,7 @@ namespace vkb {
 namespace {
 
 [[noreturn]] void refuse(const Record& record, const std::string& problem) {
-  throw Error(ErrorCode::invalid_argument, "record '" + record.id.substr(0, 200) + "': " + problem);
+  throw Error(ErrorCode::invalid_argument, record_name(record.id) + ": " + problem);
 }
 
 }  // namespace

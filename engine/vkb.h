@@ -164,7 +164,7 @@ struct StoreInfo {
 };
 
 struct Problem {
-  std::string object;  // "segment 7f3a….vseg", "record 17", "collection notes"
+  std::string object;  // "segment 7f3a….vseg", "record 'a'", "collection notes"
   std::string message;
   bool repairable = false;  // by Store::repair(), without losing data
 };

@@ -23,14 +23,20 @@ PackedMetadata packed(const std::optional<Metadata>& metadata) {
 
 }  // namespace
 
-std::optional<Metadata> unpack(const PackedMetadata& packed, const std::string& object) {
+std::string record_name(std::string_view id) {
+  return "record '" + std::string(id.substr(0, 200)) + "'";
+}
+
+std::optional<Metadata> unpack(const PackedMetadata& packed, const std::string& path,
+                               std::string_view id) {
   try {
     if (const auto* text = std::get_if<std::string>(&packed)) return parse_metadata(*text);
     if (const auto* bytes = std::get_if<std::vector<std::byte>>(&packed)) {
       return parse_metadata(decompress(*bytes, "metadata"));
     }
   } catch (const Error& error) {
-    throw Error(ErrorCode::corruption, object + ": " + error.what());
+    throw Error(ErrorCode::corruption,
+                path + ": " + record_name(id) + ": " + error.what() + "; restore a backup");
   }
   return std::nullopt;
 }
@@ -97,8 +103,8 @@ RecordRow Records::read(std::int64_t row_id, const RecordColumns& columns, Packe
   Statement row(db_, reading_sql(columns));
   row.bind(row_id, collection_id_);
   if (!row.step()) {
-    throw Error(ErrorCode::corruption, db_.path() + ": record " + std::to_string(row_id) +
-                                           " has a vector but no row; run `vkb check --deep`");
+    throw Error(ErrorCode::corruption, db_.path() + ": row " + std::to_string(row_id) +
+                                           " has a vector but no record; run `vkb check --deep`");
   }
   RecordRow out{.row_id = row_id,
                 .id = std::string(row.text(0)),
@@ -117,7 +123,7 @@ RecordRow Records::read(std::int64_t row_id, const RecordColumns& columns, Packe
   if (packed) {
     *packed = std::move(found);
   } else {
-    out.metadata = unpack(found, db_.path() + ": record " + std::to_string(row_id));
+    out.metadata = unpack(found, db_.path(), out.id);
   }
   return out;
 }

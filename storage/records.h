@@ -29,8 +29,12 @@ struct RecordRow {
 
 // Metadata as the record table holds it: none, JSON text, or, when long, the same compressed.
 using PackedMetadata = std::variant<std::monostate, std::string, std::vector<std::byte>>;
-// Throws corruption, with `object` as the message's beginning, when it is not such metadata.
-std::optional<Metadata> unpack(const PackedMetadata& packed, const std::string& object);
+// Throws corruption when it is not such metadata; `path` and `id` are named then.
+std::optional<Metadata> unpack(const PackedMetadata& packed, const std::string& path,
+                               std::string_view id);
+
+// How messages name a record: by its id, of which a long one is cut.
+std::string record_name(std::string_view id);
 
 // Which columns to read beside row_id and id.
 struct RecordColumns {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "storage/error.h"
+#include "storage/records.h"
 
 namespace vkb {
 
@@ -42,10 +43,12 @@ void read_log(Database& db, std::int64_t collection_id, std::int64_t after, std:
     if (!rows.is_null(2)) {
       const std::span<const std::byte> bytes = rows.blob(2);
       if (bytes.size() != vector.size() * sizeof(float)) {
-        throw Error(ErrorCode::corruption, db.path() + ": vector_log entry " +
-                                               std::to_string(entry.seq) + ": expected " +
-                                               std::to_string(vector.size() * sizeof(float)) +
-                                               " bytes, found " + std::to_string(bytes.size()));
+        const std::optional<std::string> id = Records(db, collection_id).id_of(entry.row_id);
+        throw Error(ErrorCode::corruption,
+                    db.path() + ": vector_log entry " + std::to_string(entry.seq) +
+                        (id ? ", the vector of " + record_name(*id) : "") + ": expected " +
+                        std::to_string(vector.size() * sizeof(float)) + " bytes, found " +
+                        std::to_string(bytes.size()) + "; restore a backup");
       }
       std::memcpy(vector.data(), bytes.data(), bytes.size());
       entry.vector = vector;

@@ -13,6 +13,7 @@ TEST_F(Corrupt, AVectorOfTheWrongSizeInTheLog) {
   ASSERT_FALSE(errors.empty());
   for (const std::string& error : errors) EXPECT_NE(error.find("vector_log"), std::string::npos);
   EXPECT_TRUE(mentions(problems(false), "vector_log"));
+  EXPECT_TRUE(mentions(problems(false), "the vector of record 'r100'"));
 }
 
 TEST_F(Corrupt, ARecordWithoutAVectorAndAVectorWithoutARecord) {
@@ -22,8 +23,8 @@ TEST_F(Corrupt, ARecordWithoutAVectorAndAVectorWithoutARecord) {
     EXPECT_NE(error.find("record"), std::string::npos) << error;
   }
   const std::vector<Problem> found = problems(false);
-  EXPECT_TRUE(mentions(found, "has a record but no vector"));
-  EXPECT_TRUE(mentions(found, "has a vector but no record"));
+  EXPECT_TRUE(mentions(found, "' has a record but no vector"));
+  EXPECT_TRUE(mentions(found, "id 'r200' has a vector but no record"));
   EXPECT_TRUE(mentions(found, "counts "));
   // Half a record is given up, if that may be, and handed out.
   Store store = Store::open(path());
@@ -48,8 +49,10 @@ TEST_F(Corrupt, MetadataThatIsNotJson) {
   sql("UPDATE record SET metadata='{broken' WHERE id='r300'");
   const std::vector<std::string> errors = ask_everything();
   ASSERT_FALSE(errors.empty());
-  for (const std::string& error : errors) EXPECT_NE(error.find("record 301"), std::string::npos);
-  EXPECT_TRUE(mentions(problems(), "record 301"));
+  for (const std::string& error : errors) {
+    EXPECT_NE(error.find("record 'r300'"), std::string::npos) << error;
+  }
+  EXPECT_TRUE(mentions(problems(), "record 'r300'"));
 }
 
 TEST_F(Corrupt, TheMetadataIndexIsRebuilt) {

@@ -143,8 +143,8 @@ TEST_F(RecordsTest, CollectionsNeverSeeEachOthersRows) {
   EXPECT_EQ(one.find("same"), first);
   EXPECT_EQ(two.find("same"), second);
   EXPECT_NE(one.key_id("k", ValueKind::boolean), two.key_id("k", ValueKind::boolean));
-  VKB_EXPECT_ERROR(two.read(first), ErrorCode::corruption, "record " + std::to_string(first));
-  VKB_EXPECT_ERROR(two.remove(first), ErrorCode::corruption, "record " + std::to_string(first));
+  VKB_EXPECT_ERROR(two.read(first), ErrorCode::corruption, "row " + std::to_string(first));
+  VKB_EXPECT_ERROR(two.remove(first), ErrorCode::corruption, "row " + std::to_string(first));
   VKB_EXPECT_ERROR(one.insert(record("same")), ErrorCode::io_error, "UNIQUE");
   one.remove(first);
   EXPECT_EQ(two.count(), 1u);
@@ -156,9 +156,9 @@ TEST_F(RecordsTest, DamagedRowsAreCorruption) {
   const std::int64_t row_id = records.insert(record("a", Metadata{{"k", true}}));
   file_.db().execute("UPDATE record SET metadata='{'");
   VKB_EXPECT_ERROR(records.read(row_id), ErrorCode::corruption,
-                   "record " + std::to_string(row_id) + ": metadata: expected a JSON object");
+                   "record 'a': metadata: expected a JSON object");
   EXPECT_EQ(records.read(row_id, {.document = true, .uri = true, .metadata = false}).id, "a");
-  VKB_EXPECT_ERROR(records.read(row_id + 1), ErrorCode::corruption, "has a vector but no row");
+  VKB_EXPECT_ERROR(records.read(row_id + 1), ErrorCode::corruption, "has a vector but no record");
 }
 
 TEST_F(RecordsTest, LongMetadataComesBackAndItsDamageIsCorruption) {
@@ -176,7 +176,7 @@ TEST_F(RecordsTest, LongMetadataComesBackAndItsDamageIsCorruption) {
                              "metadata || x'00'", "substr(metadata, 2)"}) {
     Transaction transaction(file_.db(), Transaction::Kind::write);  // rolled back
     file_.db().execute(std::string("UPDATE record SET metadata=CAST(") + damage + " AS BLOB)");
-    VKB_EXPECT_ERROR(records.read(last), ErrorCode::corruption, "record " + std::to_string(last));
+    VKB_EXPECT_ERROR(records.read(last), ErrorCode::corruption, "record '59049'");
   }
   EXPECT_TRUE(records.read(last).metadata.has_value());
 }
