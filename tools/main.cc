@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <chrono>
+#include <cmath>
 #include <new>
 #include <sstream>
 
@@ -24,6 +26,30 @@ constexpr const char* kFooter =
     "were\n"
     "rejected, 4 the store is held by another writer.";
 
+// Makes bytes of "1.5GB", "512 MB" or "67108864"; returns what is wrong, nothing when it is right.
+std::string to_memory_limit(std::string& size) {
+  constexpr std::string_view kUnits = "kmgt";
+  constexpr double kLeast = 64.0 * (1 << 20);
+  constexpr double kMost = 1024.0 * 1024 * 1024 * 1024 * 1024;
+  const std::string unknown =
+      "'" + size + "' is not recognized: give a size such as 512MB or 1.5GB";
+  double number = 0;
+  const char* const end = size.data() + size.size();
+  const auto [rest, error] = std::from_chars(size.data(), end, number, std::chars_format::fixed);
+  if (error != std::errc() || !std::isfinite(number)) return unknown;
+  std::string unit = CLI::detail::to_lower(CLI::detail::trim_copy(std::string(rest, end)));
+  if (unit.ends_with('b')) unit.pop_back();
+  if (unit.ends_with('i') && unit.size() == 2) unit.pop_back();
+  const std::size_t power = unit.empty() ? 0 : kUnits.find(unit) + 1;
+  if (unit.size() > 1 || (!unit.empty() && power == 0)) return unknown;
+  for (std::size_t i = 0; i < power; ++i) number *= 1024;
+  if (number < kLeast || number > kMost) {
+    return size + " is not in range: give at least 64MB, at most 1024TB";
+  }
+  size = std::to_string(static_cast<std::uint64_t>(number));
+  return "";
+}
+
 void add_globals(CLI::App& app, Context& context) {
   app.add_option("--path", context.path_flag, "The store's directory [VKB_PATH, else ./vkb-data]")
       ->type_name("DIR");
@@ -40,9 +66,8 @@ void add_globals(CLI::App& app, Context& context) {
       ->check(CLI::Range(0.0, 86400.0).description(""))
       ->type_name("S");
   app.add_option("--memory-limit", context.memory_limit,
-                 "Memory for caches and for building graphs: 512MB, 2GB; not less than 64MB")
-      ->transform(CLI::AsSizeValue(false).description(""))
-      ->check(CLI::Range(std::uint64_t{64} << 20, std::uint64_t{1} << 50).description(""))
+                 "Memory for caches and for building graphs: 512MB, 1.5GB; not less than 64MB")
+      ->transform(CLI::Validator(to_memory_limit, ""))
       ->type_name("SIZE");
   app.set_version_flag("--version", "vkb " VKB_VERSION, "Print the version");
 }

@@ -301,10 +301,15 @@ def test_quiet_and_json_leave_stderr_empty(vkb, store_dir):
 def test_a_memory_limit_is_a_size(vkb, store_dir):
     lines = "".join(f'{{"id":"r{n}","embedding":[{n},1]}}\n' for n in range(10))
     vkb("add", "--jsonl", "-", "--collection", "rows", "--path", store_dir, input=lines)
-    for size in ("64MB", "2gb", "67108864"):
+    for size in ("64MB", "2gb", "67108864", "1.5GB", "1.5 GiB", "0.25g", "64m", "1024TB", "64.5mib"):
         assert vkb("count", "--path", store_dir, "--memory-limit", size).stdout == "10\n"
-    for size, reason in {"63MB": "not in range", "some": "not recognized", "-1": ""}.items():
+    small = "63MB 63.99MB 0 0.0GB -1 -1.5GB 1025TB 1e9GB".split()
+    garbage = "some nan inf infGB nanMB 1.5.5GB 1,5GB GB . 1GB2 1ib 5PB 0x10000000".split()
+    reasons = {**dict.fromkeys(small, "not in range"), **dict.fromkeys(garbage, "not recognized")}
+    reasons.update({"1e9GB": "not recognized", "": "not recognized"})
+    for size, reason in reasons.items():
         refused = vkb("count", "--path", store_dir, "--memory-limit", size, check=False)
         assert refused.returncode == 2
-        assert "--memory-limit" in refused.stderr
+        assert f"--memory-limit: {size}" in refused.stderr.replace("'", "")
         assert reason in refused.stderr
+        assert is_one_error_line(refused.stderr)
