@@ -127,6 +127,8 @@ std::vector<std::string> Store::databases(std::string_view tenant) const {
   return open_->read([&](Database& db) { return list_databases(db, tenant); });
 }
 
+void Store::check_collection_name(const std::string& name) { check_name("collection", name); }
+
 Collection Store::create_collection(const std::string& name, const CollectionOptions& options,
                                     std::string_view database, std::string_view tenant) {
   const CollectionRow row = open_->write([&](Database& db) {

@@ -136,8 +136,7 @@ enum class InfoDetail : std::uint8_t { records, segments, residency };
 struct CollectionInfo {
   std::string name;
   std::string uuid;
-  std::string tenant;
-  std::string database;
+  std::string tenant, database;
   CollectionOptions options;  // dim is set once the first embedding came
   std::uint64_t record_count = 0;
   std::uint64_t unsealed_count = 0;  // records whose vector is still in the log
@@ -262,8 +261,9 @@ class Store {
   void delete_database(const std::string& name, std::string_view tenant = kDefaultTenant);
   std::vector<std::string> databases(std::string_view tenant = kDefaultTenant) const;
   std::string database_uuid(const std::string& name, std::string_view tenant) const;
-  // Names: 3-512 of [a-zA-Z0-9._-], starting and ending with a letter or digit, no "..", no IP
-  // address. Throws already_exists, invalid_argument; not_found when there is no such database.
+  // 3-512 of [a-zA-Z0-9._-], starting and ending with a letter or digit, no "..", no IP address.
+  static void check_collection_name(const std::string& name);  // throws invalid_argument
+  // Throws already_exists, invalid_argument; not_found when there is no such database.
   Collection create_collection(const std::string& name, const CollectionOptions& options = {},
                                std::string_view database = kDefaultDatabase,
                                std::string_view tenant = kDefaultTenant);

@@ -107,6 +107,7 @@ class Import {
     if (result_.collection.empty()) {
       result_.collection = plan.index ? plan.index->name : "knowledge_base";
     }
+    Store::check_collection_name(result_.collection);  // before a store is made for nothing
     for (const std::string& note : plan.notes) say(note);
     const RedisMapping& mapping = plan.mapping;
     say("layout " + std::string(to_string(mapping.layout)) + (mapping.json ? " (JSON)" : "") +

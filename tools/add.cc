@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <CLI/CLI.hpp>
-#include <filesystem>
 #include <memory>
 
 #include "server/json_text.h"
@@ -11,8 +10,8 @@
 namespace vkb {
 namespace {
 
-constexpr const char* kNameIt = "name the collection to make with --collection";
 constexpr std::size_t kBatchRecords = 1000;
+constexpr std::uint32_t kMaxDim = 16384;
 constexpr std::size_t kBatchBytes = std::size_t{64} << 20;  // of input: documents may be large
 
 struct AddFlags {
@@ -24,17 +23,18 @@ struct AddFlags {
   EmbeddingFlags embedding;
 };
 
-// Reads lines, and stores them batch by batch; each batch is durable before the next is read.
+// Reads lines, and stores them batch by batch; each batch is durable before the next is read. A
+// store or collection that is not there is made when there is a batch for it.
 class Adder {
  public:
   Adder(const AddFlags& flags, Context& context)
       : flags_(flags),
         context_(context),
         name_(flags.jsonl == "-" ? "stdin" : flags.jsonl),
-        store_(context.open_to_write(true)),
-        collection_(open_or_create()),
-        dim_(collection_.info(InfoDetail::records).options.dim),
-        progress_(context.quiet, "records") {}
+        progress_(context.quiet, "records") {
+    find_collection();
+    dim_ = info_.options.dim;
+  }
 
   int run() {
     LineReader lines(flags_.jsonl);
@@ -54,28 +54,49 @@ class Adder {
       throw Error(error.code(), std::string(error.what()) + "; " + outcome());
     }
     progress_.clear();
-    return stop_requested() ? stopped() : report();
+    if (stop_requested()) return stopped();
+    make_collection();  // of no lines
+    return report();
   }
 
  private:
-  Collection open_or_create() {
+  // Sets info_: of the collection, or of the one to make.
+  void find_collection() {
+    try {
+      store_ = context_.open_to_write();
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::not_found) throw;
+    }
     const std::string name = context_.collection_name().value_or("");
-    const std::vector<std::string> names = store_.collections();
+    std::vector<std::string> names;
+    if (store_) names = store_->collections();
     const bool exists = std::find(names.begin(), names.end(), name) != names.end();
     if (exists || (name.empty() && !names.empty())) {
-      Collection found = context_.open_collection(store_);
-      check_options(found.info(InfoDetail::records));
-      return found;
+      collection_ = context_.open_collection(*store_);
+      info_ = collection_->info(InfoDetail::records);
+      return check_options(info_);
     }
-    if (name.empty()) throw UsageError(kNameIt);
-    CollectionOptions options{
+    if (name.empty()) throw UsageError("name the collection to make with --collection");
+    try {
+      Store::check_collection_name(name);
+    } catch (const Error& error) {
+      throw UsageError(error.what());
+    }
+    info_.name = name;
+    info_.options = {
         .space = flags_.space ? parse_space(*flags_.space) : Space::cosine,
         .dim = flags_.dim,
         .m = flags_.m,
         .ef_construction = flags_.ef_construction,
     };
-    if (!flags_.embedding.model.empty()) options.model = flags_.embedding.model;
-    return store_.get_or_create_collection(name, options);
+    if (!flags_.embedding.model.empty()) info_.options.model = flags_.embedding.model;
+  }
+
+  void make_collection() {
+    if (collection_) return;
+    if (!store_) store_ = context_.open_to_write(true);
+    collection_ = store_->get_or_create_collection(info_.name, info_.options);
+    check_options(collection_->info(InfoDetail::records));  // another process may have made it
   }
 
   void check_options(const CollectionInfo& info) const {
@@ -117,6 +138,11 @@ class Adder {
   bool can_embed() { return embedding_configured(flags_.embedding, context_.config().embedding); }
 
   void check_dimension(const std::vector<float>& embedding, std::uint64_t line) {
+    if (!dim_ && embedding.size() > kMaxDim) {
+      throw Error(ErrorCode::invalid_argument,
+                  at_line(line) + "the embedding has " + std::to_string(embedding.size()) +
+                      " dimensions, expected at most " + std::to_string(kMaxDim));
+    }
     if (!dim_) dim_ = static_cast<std::uint32_t>(embedding.size());
     if (embedding.size() == *dim_) return;
     throw Error(ErrorCode::invalid_argument, at_line(line) + "the embedding has " +
@@ -126,9 +152,11 @@ class Adder {
 
   void store_batch() {
     embed_missing();
+    make_collection();
     try {
-      collection_.upsert(batch_);
+      collection_->upsert(batch_);
     } catch (const Error& error) {
+      if (error.code() != ErrorCode::invalid_argument) throw;  // of the store, not of the lines
       const bool one = batch_first_line_ == last_line_;
       throw Error(error.code(),
                   name_ + (one ? " line " : " lines ") + std::to_string(batch_first_line_) +
@@ -150,16 +178,18 @@ class Adder {
       texts.push_back(*batch_[i].document);
     }
     if (texts.empty()) return;
-    const CollectionInfo info = collection_.info(InfoDetail::records);
+    if (collection_) info_ = collection_->info(InfoDetail::records);
     const EmbeddingOptions options =
-        embedding_options(flags_.embedding, context_.config().embedding, info.options.model);
-    check_model(info, options.model);
+        embedding_options(flags_.embedding, context_.config().embedding, info_.options.model);
+    check_model(info_, options.model);
     std::vector<std::vector<float>> vectors = embed(options, EmbeddingUse::document, texts);
     for (std::size_t i = 0; i < places.size(); ++i) {
       check_dimension(vectors[i], batch_lines_[places[i]]);
       batch_[places[i]].embedding = std::move(vectors[i]);
     }
-    if (!info.options.model) collection_.modify({.model = options.model});
+    if (info_.options.model) return;
+    info_.options.model = options.model;
+    if (collection_) collection_->modify({.model = options.model});
   }
 
   std::string at_line(std::uint64_t line) const {
@@ -178,8 +208,8 @@ class Adder {
   }
 
   int report() {
-    const std::string name = collection_.info(InfoDetail::records).name;
-    const std::uint64_t count = collection_.count();
+    const std::string& name = info_.name;
+    const std::uint64_t count = collection_->count();
     if (context_.json) {
       context_.out().write("{\"collection\":" + json_string(name) + ",\"stored\":" +
                            std::to_string(stored_) + ",\"count\":" + std::to_string(count) + "}\n");
@@ -193,8 +223,9 @@ class Adder {
   const AddFlags& flags_;
   Context& context_;
   std::string name_;
-  Store store_;
-  Collection collection_;
+  std::optional<Store> store_;
+  std::optional<Collection> collection_;
+  CollectionInfo info_;
   std::optional<std::uint32_t> dim_;
   ProgressPrinter progress_;
   std::vector<Record> batch_;
@@ -205,15 +236,6 @@ class Adder {
   std::uint64_t stored_ = 0;
   std::uint64_t stored_line_ = 0;
 };
-
-int run_add(const AddFlags& flags, Context& context) {
-  // Before a store is made for nothing.
-  if (flags.jsonl != "-") LineReader readable(flags.jsonl);
-  if (!context.collection_name() && !std::filesystem::exists(context.path())) {
-    throw UsageError(kNameIt);
-  }
-  return Adder(flags, context).run();
-}
 
 }  // namespace
 
@@ -227,7 +249,7 @@ void register_add(CLI::App& app, Context& context) {
       ->check(CLI::IsMember({"cosine", "l2", "ip"}))
       ->type_name("SPACE");
   verb->add_option("--dim", flags->dim, "Of a new collection [the first embedding's]")
-      ->check(CLI::Range(1, 16384).description(""))
+      ->check(CLI::Range(std::uint32_t{1}, kMaxDim).description(""))
       ->type_name("N");
   verb->add_option("--m", flags->m, "Of a new collection: neighbours a node, 2 to 512 [16]")
       ->check(CLI::Range(2, 512).description(""))
@@ -244,8 +266,9 @@ void register_add(CLI::App& app, Context& context) {
       "Examples:\n"
       "  vkb add --jsonl notes.jsonl --collection notes\n"
       "  vkb export --jsonl - --path a | vkb add --jsonl - --path b --collection copy");
-  verb->callback(
-      [flags, &context] { context.run = [flags, &context] { return run_add(*flags, context); }; });
+  verb->callback([flags, &context] {
+    context.run = [flags, &context] { return Adder(*flags, context).run(); };
+  });
 }
 
 }  // namespace vkb

@@ -103,16 +103,57 @@ def test_a_bad_line_is_named_and_whole_batches_before_it_stay(vkb, store_dir, li
     assert vkb("count", "--path", store_dir).stdout == "1000\n"
 
 
-def test_add_from_a_missing_file_makes_no_store(vkb, store_dir):
-    done = vkb("add", "--jsonl", "none.jsonl", "--path", store_dir, "--collection", "notes",
-               check=False)  # fmt: skip
-    assert done.returncode == 1
-    assert "none.jsonl" in done.stderr
-    assert not store_dir.exists()
+@pytest.mark.parametrize(
+    ("flags", "text", "code", "named"),
+    [
+        (["--jsonl", "none.jsonl"], "", 1, "none.jsonl"),
+        (["--jsonl", "."], "", 1, "directory"),
+        (["--collection", "a b"], "", 2, "Expected a name"),
+        (["--space", "cosines"], "", 2, "--space"),
+        (["--m", 1], "", 2, "--m"),
+        (["--memory-limit", 5], "", 2, "--memory-limit"),
+        ([], "{", 1, "line 1: not JSON"),
+        ([], '{"id": "", "embedding": [1]}', 1, "line 1: "),
+        ([], '{"id": "x", "embedding": [' + "1," * 16_384 + "1]}", 1, "expected at most 16384"),
+        (["--dim", 3], '{"id": "x", "embedding": [1]}', 1, "1 dimensions, expected 3"),
+        ([], '{"id": "x", "document": "text"}', 1, "--embed-url"),
+        (["--embed-url", "http://127.0.0.1:1", "--model", "tiny"],
+         '{"id": "x", "document": "text"}', 1, "127.0.0.1:1"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("there", ["nothing", "directory", "store"])
+def test_a_failed_add_makes_nothing(vkb, store_dir, flags, text, code, named, there):
+    if there == "directory":
+        store_dir.mkdir()
+    if there == "store":
+        vkb("add", "--jsonl", "-", "--path", store_dir, "--collection", "old", input="")
+    collection = [] if "--collection" in flags else ["--collection", "notes"]
+    source = [] if "--jsonl" in flags else ["--jsonl", "-"]
+    done = vkb("add", *source, "--path", store_dir, *collection, *flags, check=False, input=text)
+    assert done.returncode == code
+    assert is_one_error_line(done.stderr), done.stderr
+    assert named in done.stderr
+    if there == "nothing":
+        assert not store_dir.exists()
+    if there == "directory":
+        assert list(store_dir.iterdir()) == []
+    if there == "store":
+        assert vkb("collections", "--path", store_dir).stdout.split()[0] == "old"
+        assert "notes" not in vkb("collections", "--path", store_dir).stdout
+
+
+def test_add_asks_for_the_name_of_a_new_collection(vkb, store_dir):
     done = vkb("add", "--jsonl", "-", "--path", store_dir, check=False, input="")
     assert done.returncode == 2
     assert "--collection" in done.stderr
     assert not store_dir.exists()
+
+
+def test_an_add_of_no_lines_makes_the_collection(vkb, store_dir):
+    where = ["--path", store_dir, "--collection", "notes", "--json"]
+    done = json.loads(vkb("add", "--jsonl", "-", *where, input="\n").stdout)
+    assert done == {"collection": "notes", "stored": 0, "count": 0}
+    assert vkb("count", "--path", store_dir).stdout == "0\n"
 
 
 # export
