@@ -34,10 +34,11 @@ auto unlocked(Work&& work) {
 // Thread safety: all methods; close() lets calls that have begun finish.
 class Service {
  public:
-  Service(const nb::bytes& path, bool allow_reset, bool read_only) {
+  Service(const nb::bytes& path, bool allow_reset, bool read_only, std::uint64_t memory_limit) {
     const std::string directory(path.c_str(), path.size());
     service_ = unlocked([&] {
-      Store store = Store::open(directory, {.read_only = read_only});
+      Store store =
+          Store::open(directory, {.read_only = read_only, .memory_limit = memory_limit});
       return std::make_shared<ChromaService>(
           std::move(store),
           ChromaService::Options{.allow_reset = allow_reset, .read_only = read_only});
@@ -317,8 +318,8 @@ NB_MODULE(_vkb, module) {
   nb::register_exception_translator(translate);
   module.attr("version") = VKB_VERSION;
   nb::class_<Service> service(module, "Service", nb::is_weak_referenceable());
-  service.def(nb::init<const nb::bytes&, bool, bool>(), nb::arg("path"), nb::arg("allow_reset"),
-              nb::arg("read_only"));
+  service.def(nb::init<const nb::bytes&, bool, bool, std::uint64_t>(), nb::arg("path"),
+              nb::arg("allow_reset"), nb::arg("read_only"), nb::arg("memory_limit"));
   service.def("close", &Service::close);
   bind_admin(service);
   bind_collections(service);

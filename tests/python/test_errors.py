@@ -93,6 +93,47 @@ def test_reset_is_refused_unless_allowed(tmp_path: Any):
         assert client.reset()
 
 
+MB = 1024 * 1024
+
+
+@pytest.mark.parametrize("package", [vkb, chromadb])
+def test_a_memory_limit(tmp_path: pathlib.Path, package: Any):
+    def opened(limit: Any) -> Any:  # chromadb remembers a path that it could not open
+        directory = str(tmp_path / f"kb{limit}")
+        settings = package.Settings(is_persistent=True, persist_directory=directory)
+        settings.chroma_memory_limit_bytes = limit
+        if package is chromadb:
+            settings.chroma_api_impl = "vkb.chroma.EmbeddedAPI"
+        return package.Client(settings)
+
+    for limit, message in (
+        (64 * MB - 1, "67108863 bytes, expected at least 67108864"),
+        (-1, "chroma_memory_limit_bytes to be a non-negative integer"),
+        (1e9, "chroma_memory_limit_bytes to be a non-negative integer"),
+    ):
+        with pytest.raises(chromadb.errors.InvalidArgumentError, match=message):
+            opened(limit)
+    assert list(tmp_path.iterdir()) == []
+    notes = opened(64 * MB).create_collection("notes", embedding_function=None)
+    notes.add(ids=["a"], embeddings=[[1.0]])
+    assert notes.query(query_embeddings=[[1.0]])["ids"] == [["a"]]
+
+
+def test_clients_of_a_store_agree_on_its_memory_limit(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+):
+    limited = vkb.Settings(chroma_memory_limit_bytes=64 * MB)
+    with vkb.PersistentClient(tmp_path, limited), vkb.PersistentClient(tmp_path, limited):
+        with pytest.raises(ValueError, match=r"different settings \(chroma_memory_limit_bytes\)"):
+            vkb.PersistentClient(tmp_path)
+    monkeypatch.setenv("CHROMA_MEMORY_LIMIT_BYTES", str(32 * MB))
+    with pytest.raises(errors.InvalidArgumentError, match="memory limit: 33554432 bytes"):
+        vkb.PersistentClient(tmp_path)
+    monkeypatch.setenv("CHROMA_MEMORY_LIMIT_BYTES", "1GB")
+    with pytest.raises(ValueError, match="CHROMA_MEMORY_LIMIT_BYTES: expected an integer"):
+        vkb.PersistentClient(tmp_path)
+
+
 def test_reset_is_refused_in_the_same_way_under_chromadb(tmp_path: Any):
     settings = chromadb.Settings(is_persistent=True, persist_directory=str(tmp_path))
     own = chromadb.PersistentClient(tmp_path / "own")

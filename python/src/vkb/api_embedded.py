@@ -35,6 +35,9 @@ from .validation import Vectors, readable
 # Records in one call. The engine has no limit of its own; this one bounds what a call holds in
 # memory, and is larger than any batch that LlamaIndex or LangChain make.
 MAX_BATCH_SIZE = 100_000
+# Settings that belong to the store, not to a client.
+_SHARED = ("allow_reset", "chroma_memory_limit_bytes")
+_MAX_BYTES = 2**64 - 1
 # As Chroma's client in the process puts it.
 NO_FUNCTIONS = (
     "Attached functions are only supported when connecting to a Chroma server via HttpClient. "
@@ -78,12 +81,13 @@ def _used(api: Optional["EmbeddedAPI"]) -> Optional["EmbeddedAPI"]:
 
 
 def _same_settings(api: "EmbeddedAPI", settings: Optional[Any], what: str) -> "EmbeddedAPI":
-    if setting(settings, "allow_reset") != setting(api.settings, "allow_reset"):
-        api.release()
-        raise ValueError(
-            f"An instance of Chroma already exists for {what} with different settings "
-            "(allow_reset); close that client first"
-        )
+    for name in _SHARED:
+        if setting(settings, name) != setting(api.settings, name):
+            api.release()
+            raise ValueError(
+                f"An instance of Chroma already exists for {what} with different settings "
+                f"({name}); close that client first"
+            )
     return api
 
 
@@ -116,8 +120,12 @@ class EmbeddedAPI(ServerAPI):
             directory = self._temporary.store
         self.directory = directory
         try:
+            limit = "chroma_memory_limit_bytes"
             self._service = _vkb.Service(
-                os.fsencode(self.directory), bool(setting(settings, "allow_reset")), False
+                os.fsencode(self.directory),
+                bool(setting(settings, "allow_reset")),
+                False,
+                count(limit, setting(settings, limit), _MAX_BYTES) or 0,
             )
         except BaseException as error:
             self._remove_temporary()

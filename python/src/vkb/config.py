@@ -15,6 +15,7 @@ _DEFAULTS: Dict[str, Any] = {
     "is_persistent": False,
     "persist_directory": "./chroma",
     "anonymized_telemetry": False,
+    "chroma_memory_limit_bytes": 0,
     "chroma_server_host": None,
     "chroma_server_http_port": None,
     "chroma_server_ssl_enabled": False,
@@ -36,8 +37,9 @@ class TokenTransportHeader(str, Enum):
 class Settings:
     """What a client is opened with; Chroma's names.
 
-    These count: `allow_reset`, `is_persistent` and `persist_directory` for clients in the process;
-    `chroma_server_host`, `chroma_server_http_port`, `chroma_server_ssl_enabled`,
+    These count: `allow_reset`, `is_persistent`, `persist_directory` and `chroma_memory_limit_bytes`
+    (of caches, and of graphs while they are built; 64 MB or more, 0 for none) for clients in the
+    process; `chroma_server_host`, `chroma_server_http_port`, `chroma_server_ssl_enabled`,
     `chroma_server_ssl_verify` (False, or a file of certificates to trust), `chroma_server_headers`,
     `chroma_client_auth_provider` with `chroma_client_auth_credentials` and
     `chroma_auth_token_transport_header` for clients of a server. Other names are kept and have no
@@ -85,4 +87,9 @@ def _from_environment(name: str, default: Any) -> Any:
         return default
     if isinstance(default, bool):
         return text.strip().lower() in ("1", "true", "yes", "on", "t", "y")
-    return int(text) if name == "chroma_server_http_port" else text
+    if not isinstance(default, int) and name != "chroma_server_http_port":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{name.upper()}: expected an integer, found {text!r}") from None

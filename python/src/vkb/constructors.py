@@ -62,10 +62,12 @@ def PersistentClient(
 ) -> ClientAPI:
     """A client of the store in the directory `path`, which is made if need be.
 
-    Clients of one directory share the store in a process, and must agree on `allow_reset`. Any
-    number of processes may read it at the same time; one at a time writes.
+    Clients of one directory share the store in a process, and must agree on `allow_reset` and
+    `chroma_memory_limit_bytes`. Any number of processes may read it at the same time; one at a time
+    writes.
 
     Raises:
+        InvalidArgumentError: the memory limit is below 64 MB.
         InternalError: `path` is a file, or lies where this user cannot write.
         NotFoundError: there is no such tenant or database.
     """

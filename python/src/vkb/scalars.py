@@ -15,8 +15,8 @@ from . import errors
 MAX_COUNT = 2**32 - 1
 
 
-def count(what: str, value: Optional[Any]) -> Optional[int]:
-    """A limit or offset: None, or any integer that is not negative."""
+def count(what: str, value: Optional[Any], most: int = MAX_COUNT) -> Optional[int]:
+    """A limit or offset: None, or any integer that is not negative, `most` if it is larger."""
     if value is None:
         return None
     try:
@@ -27,7 +27,7 @@ def count(what: str, value: Optional[Any]) -> Optional[int]:
         raise errors.raisable(errors.InvalidArgumentError)(
             f"Expected {what} to be a non-negative integer, got {value!r}"
         )
-    return min(int(number), MAX_COUNT)
+    return min(int(number), most)
 
 
 def checked_name(what: str, value: Any) -> str:
