@@ -52,6 +52,13 @@ std::string error_text(const HttpOptions& options, const std::string& why) {
   return "cannot listen on " + options.host + " port " + std::to_string(options.port) + ": " + why;
 }
 
+std::string error_text(const HttpOptions& options, const Fault& fault) {
+  return error_text(options, fault.message()) +
+         (fault == net::error::no_descriptors
+              ? "; raise how many files the process may open (ulimit -n)"
+              : "");
+}
+
 tcp::endpoint resolve(net::io_context& context, const HttpOptions& options) {
   Fault fault;
   tcp::resolver resolver(context);
@@ -166,7 +173,7 @@ class HttpServer::Implementation {
     if (!fault) acceptor_->bind(wanted, fault);
     if (!fault) acceptor_->listen(kBacklog, fault);
     if (!fault) endpoint_ = acceptor_->local_endpoint(fault);
-    if (fault) throw Error(ErrorCode::io_error, error_text(options, fault.message()));
+    if (fault) throw Error(ErrorCode::io_error, error_text(options, fault));
   }
 
   net::awaitable<void> accept() {
@@ -243,8 +250,11 @@ class HttpServer::Implementation {
   std::size_t ended_ = 0;
 };
 
-HttpServer::HttpServer(const HttpOptions& options, HttpHandler handler)
-    : implementation_(std::make_unique<Implementation>(options, std::move(handler))) {}
+HttpServer::HttpServer(const HttpOptions& options, HttpHandler handler) try
+    : implementation_(std::make_unique<Implementation>(options, std::move(handler))) {
+} catch (const boost::system::system_error& error) {  // what it waits with is a descriptor too
+  throw Error(ErrorCode::io_error, error_text(options, error.code()));
+}
 HttpServer::~HttpServer() = default;
 
 std::string HttpServer::address() const { return implementation_->address(); }

@@ -19,6 +19,7 @@
 #include <utility>
 
 #include "storage/error.h"
+#include "storage/system_advice.h"
 
 namespace vkb {
 namespace {
@@ -36,7 +37,8 @@ constexpr ::mode_t kFileMode = 0644;  // the umask narrows it
 constexpr ::mode_t kDirectoryMode = 0755;
 
 [[noreturn]] void throw_system(int error, const std::string& action, const std::string& more = "") {
-  throw Error(ErrorCode::io_error, action + ": " + std::generic_category().message(error) + more);
+  throw Error(ErrorCode::io_error, action + ": " + std::generic_category().message(error) + more +
+                                       std::string(advice_for(error)));
 }
 
 // As throw_system, for what is only read: its absence is the caller's to judge.

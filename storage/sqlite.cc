@@ -3,14 +3,19 @@
 
 #include <pthread.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <iterator>
 
 #include "storage/checked_vfs.h"
 #include "storage/error.h"
 #include "storage/regex_function.h"
+#include "storage/system_advice.h"
 
 namespace vkb {
 namespace {
@@ -54,6 +59,47 @@ std::string escaped(std::string_view path) {
     }
   }
   return out;
+}
+
+// For users, to whom SQL says nothing: "run SELECT …" becomes "read".
+std::string_view in_words(std::string_view doing) {
+  if (doing.starts_with("prepare ") || doing.starts_with("run SELECT") || doing == "run BEGIN") {
+    return "read";
+  }
+  if (doing.starts_with("run PRAGMA")) return "open";
+  return doing.starts_with("run ") || doing.starts_with("bind ") ? "write" : doing;
+}
+
+// "document_trigram_7 " of a statement about it, else "".
+std::string index_named_in(std::string_view sql) {
+  const std::size_t from = sql.find("document_trigram_");
+  if (from == std::string_view::npos) return "";
+  const std::size_t end = sql.find_first_not_of("abcdefghijklmnopqrstuvwxyz_0123456789", from);
+  return std::string(sql.substr(from, end - from)) + " ";
+}
+
+// Which of a database's files this process cannot use, and why: SQLite does not say. "" when all
+// of them seem to be right, or are not there yet.
+std::string unusable_file(const std::string& path, bool to_write) {
+  const auto tell = [&](const std::string& file, int error) {
+    return (file == path ? "" : file + ": ") + std::strerror(error) +
+           std::string(advice_for(error));
+  };
+  for (const char* suffix : {"", "-wal", "-shm"}) {
+    const std::string file = path + suffix;
+    struct ::stat about {};
+    if (::stat(file.c_str(), &about) != 0) {
+      if (errno == ENOENT) continue;
+      return tell(file, errno);
+    }
+    if (S_ISDIR(about.st_mode)) return tell(file, EISDIR);
+    if (::access(file.c_str(), to_write ? R_OK | W_OK : R_OK) != 0) return tell(file, errno);
+  }
+  const std::string directory = std::filesystem::path(path).parent_path().string();
+  if (to_write && !directory.empty() && ::access(directory.c_str(), W_OK | X_OK) != 0) {
+    return tell(directory, errno);
+  }
+  return "";
 }
 
 // Asks for the bytes that page checksums need in each page; VACUUM gives them to a database that has
@@ -337,44 +383,74 @@ void Database::set_cache_bytes(std::size_t bytes) {
 }
 
 void Database::fail(int code, std::string_view doing) const {
+  const int system_error = handle_ ? sqlite3_system_errno(handle_) : 0;
+  const std::string_view kDamaged = "; run `vkb check`, or restore a backup";
   ErrorCode kind = ErrorCode::io_error;
-  std::string_view advice;
+  std::string reason = handle_ ? sqlite3_errmsg(handle_) : sqlite3_errstr(code);
+  std::string advice;
+  bool is_ours = false;  // a mistake of the program: its statement is what is asked for then
   switch (code & 0xff) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       kind = ErrorCode::busy;
+      advice = "; another process uses it: try again when it is done";
       break;
     case SQLITE_CORRUPT:
+      kind = ErrorCode::corruption;
+      advice = kDamaged;
+      if (code == SQLITE_CORRUPT_VTAB) {  // an index of documents, which is no truth (R9)
+        reason = "the index of documents " + index_named_in(doing) + "is damaged";
+        advice = "; run `vkb repair`, which makes it anew";
+      }
+      break;
     case SQLITE_NOTADB:
       kind = ErrorCode::corruption;
-      advice = "; run `vkb check`, or restore a backup";
+      advice = "; name another path, or restore a backup";
       break;
     case SQLITE_CANTOPEN:
-      advice =
-          "; see that it, its -wal and its -shm are files that this user can write, and that the "
-          "process may open more (ulimit -n)";
+    case SQLITE_PERM:
+    case SQLITE_READONLY:
+      if (std::string found = unusable_file(path_, (code & 0xff) == SQLITE_READONLY);
+          !found.empty()) {
+        reason = std::move(found);
+      } else if (!advice_for(system_error).empty()) {
+        reason = std::strerror(system_error);
+        advice = advice_for(system_error);
+      } else {
+        advice =
+            "; see that it, its -wal and its -shm are files that this user can write, and that the "
+            "process may open more (ulimit -n)";
+      }
       break;
     case SQLITE_FULL:
-      advice = "; free disk space and try again";
+      advice = advice_for(ENOSPC);
+      break;
+    case SQLITE_IOERR:
+      advice = advice_for(system_error);
+      if (system_error != 0) reason += std::string(" (") + std::strerror(system_error) + ")";
+      break;
+    case SQLITE_NOMEM:
+      advice = "; free memory, or raise the limit this program runs under";
       break;
     case SQLITE_TOOBIG:
       kind = ErrorCode::invalid_argument;
+      is_ours = true;
       break;
     default:
+      is_ours = true;
       break;
   }
-  std::string reason = handle_ ? sqlite3_errmsg(handle_) : sqlite3_errstr(code);
   if (handle_ && sqlite3_extended_errcode(handle_) == SQLITE_IOERR_DATA) {
     kind = ErrorCode::corruption;
     reason = "page " + std::to_string(last_bad_page()) + " does not match its checksum";
-    advice = "; run `vkb check`, or restore a backup";
+    advice = kDamaged;
   }
   if (handle_ && is_given_up()) {
     advice = "; a sync failed: nothing more is written until the store is closed and opened again";
   }
-  std::string what(doing.substr(0, 200));
+  std::string what(is_ours ? doing.substr(0, 200) : in_words(doing));
   std::ranges::replace(what, '\n', ' ');  // an error is one line
-  throw Error(kind, path_ + ": cannot " + what + ": " + reason + std::string(advice));
+  throw Error(kind, path_ + ": cannot " + what + ": " + reason + advice);
 }
 
 Transaction::Transaction(Database& database, Kind kind) : database_(database) {

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A store that cannot be opened or written: one line says which file, what is wrong, what to do."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+import pytest
+
+from support.cli import is_one_error_line, lines, record
+
+EVERY_VERB = (
+    ["count"],
+    ["get"],
+    ["query", "--like", "n1"],
+    ["add", "--jsonl", "-", "--collection", "notes"],
+    ["delete", "--id", "n1"],
+    ["serve", "--port", 0],
+)
+CHANGES = (["add", "--jsonl", "-", "--collection", "notes"], ["delete", "--id", "n1"])
+SQL = ("PRAGMA", "SELECT", "BEGIN", "prepare")
+
+
+@pytest.fixture
+def filled(vkb, store_dir):
+    fill(vkb, store_dir)
+    return store_dir
+
+
+def fill(vkb, store):
+    vkb("add", "--jsonl", "-", "--collection", "notes", "--path", store,
+        input=lines(map(record, range(3))))  # fmt: skip
+
+
+def expect(vkb, store, verbs, file, problem, advice):
+    for verb in verbs:
+        done = vkb(*verb, "--path", store, input=lines([record(9)]), check=False, timeout=20)
+        assert done.returncode == 1, verb
+        assert is_one_error_line(done.stderr), done.stderr
+        for text in (f"{store}/{file}", problem, advice):
+            assert text in done.stderr, verb
+        assert not any(word in done.stderr for word in SQL), done.stderr
+        assert done.stdout == ""
+
+
+@pytest.mark.parametrize("size", [100, 5000, 20_000])
+def test_a_database_that_is_cut(vkb, filled, size):
+    os.truncate(filled / "vkb.sqlite3", size)
+    expect(vkb, filled, EVERY_VERB, "vkb.sqlite3", "malformed", "restore a backup")
+    assert vkb("check", "--path", filled, check=False).returncode == 1
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_a_database_that_is_empty(vkb, filled, size):
+    os.truncate(filled / "vkb.sqlite3", size)
+    expect(vkb, filled, EVERY_VERB, "vkb.sqlite3", "it is empty", "restore a backup")
+
+
+def test_a_database_that_is_a_text(vkb, filled):
+    (filled / "vkb.sqlite3").write_text("Notes that somebody kept under this name.\n" * 10)
+    expect(vkb, filled, EVERY_VERB, "vkb.sqlite3", "file is not a database", "another path")
+
+
+@pytest.mark.parametrize(
+    ("file", "verbs"),
+    [
+        ("vkb.sqlite3", EVERY_VERB),
+        ("vkb.sqlite3-wal", EVERY_VERB),
+        ("vkb.sqlite3-shm", CHANGES),
+        ("writer.lock", CHANGES),
+    ],
+)
+def test_a_directory_in_a_files_place(vkb, filled, file, verbs):
+    (filled / file).unlink(missing_ok=True)
+    (filled / file).mkdir()
+    expect(vkb, filled, verbs, file, "Is a directory", "move it away")
+
+
+def test_a_file_in_the_place_of_the_segments(vkb, filled):
+    shutil.rmtree(filled / "segments")
+    (filled / "segments").write_text("")
+    expect(vkb, filled, (*CHANGES, ["check"]), "segments", "Not a directory", "move it away")
+
+
+@pytest.mark.parametrize("most", range(5, 12))
+def test_no_descriptors_are_left(vkb, vkb_binary, filled, most):
+    for verb in (*EVERY_VERB[:5], ["check"], ["serve", "--port", "0", "--threads", "1"]):
+        command = ["timeout", "3", str(vkb_binary), *map(str, verb), "--path", str(filled)]
+        done = subprocess.run(
+            ["bash", "-c", f'ulimit -n {most} && exec "$@"', "bash", *command],
+            input=lines([record(9)]),
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode == 1:
+            assert is_one_error_line(done.stderr), done.stderr
+            assert "Too many open files" in done.stderr, verb
+            assert "ulimit -n" in done.stderr, verb
+        else:
+            assert done.returncode in (0, 124), done.stderr
+    assert vkb("check", "--deep", "--path", filled).returncode == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root becomes nobody")
+@pytest.mark.parametrize(
+    ("mode", "name", "verbs", "named"),
+    [
+        (0o000, ".", EVERY_VERB, ""),
+        (0o600, "vkb.sqlite3", EVERY_VERB, "vkb.sqlite3"),
+        (0o444, "writer.lock", CHANGES, "writer.lock"),
+        (0o444, "vkb.sqlite3", CHANGES, "vkb.sqlite3"),
+    ],
+)
+def test_a_store_of_another_user(vkb, vkb_binary, mode, name, verbs, named):
+    with tempfile.TemporaryDirectory() as directory:
+        pathlib.Path(directory).chmod(0o755)
+        store = pathlib.Path(directory) / "kb"
+        fill(vkb, store)
+        for each in (store, *store.rglob("*")):
+            each.chmod(0o777 if each.is_dir() else 0o666)
+        (store / name).chmod(mode)
+
+        def as_nobody(*arguments, input=None, check, timeout):
+            return subprocess.run(
+                [vkb_binary, *map(str, arguments)],
+                input=input,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                user=65534,
+                group=65534,
+                extra_groups=[],
+            )
+
+        expect(as_nobody, store, verbs, named, "Permission denied", "change its permissions")
