@@ -258,6 +258,10 @@ void register_query(CLI::App& app, Context& context) {
       ->type_name("F.npy");
   what->add_option("--like", flags->like, "The stored vector of this record")->type_name("ID");
   what->require_option(1);
+  for (CLI::Option* option : what->get_options()) {
+    option->check(CLI::Validator(
+        [](const std::string& given) { return std::string(given.empty() ? "is empty" : ""); }, ""));
+  }
   verb->add_option("-k,--k", flags->k, "How many results, 1 to 10000 [10]")
       ->check(CLI::Range(1, 10000).description(""))
       ->type_name("N");

@@ -382,3 +382,11 @@ def test_delete_without_a_condition_deletes_nothing(vkb, store):
     done = vkb("delete", "--path", store, check=False)
     assert done.returncode == 2
     assert vkb("count", "--path", store).stdout == f"{COUNT}\n"
+
+
+@pytest.mark.parametrize("flag", ["--text", "--vector", "--vector-file", "--like"])
+def test_an_empty_question_is_wrong_usage(vkb, store, flag):
+    done = vkb("query", flag, "", "--path", store, check=False)
+    assert done.returncode == 2
+    assert is_one_error_line(done.stderr)
+    assert f"{flag}: is empty" in done.stderr
