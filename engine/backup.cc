@@ -56,6 +56,7 @@ class Backup {
                                        files_.lock_holder(path(kBackupLock)) +
                                        "; try again when it is done");
     }
+    check_unused();
     settle_backup(files_, destination_);
     old_ = find_backup(files_, destination_);
     try {
@@ -91,6 +92,15 @@ class Backup {
     if (has(kWriterLock)) refuse("it is a store that programs write to");
     if (!names.empty() && !has(kBackupManifest) && !has(kBackupLock)) {
       refuse("it exists, is not empty, and holds no backup");
+    }
+  }
+
+  // Whoever reads the old backup where it is would go on reading what it was, and miss segments.
+  void check_unused() const {
+    if (is_open_in_process(destination_) || has_connections(files_, destination_)) {
+      throw Error(ErrorCode::busy, "backup destination " + destination_ +
+                                       " is open: close it, or stop the program that reads it "
+                                       "(`vkb serve`, a notebook, ...), then back up");
     }
   }
 

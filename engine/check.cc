@@ -13,6 +13,7 @@
 #include "engine/codes.h"
 #include "engine/findings.h"
 #include "engine/open_store.h"
+#include "storage/backup_manifest.h"
 #include "storage/document_index.h"
 #include "storage/error.h"
 #include "storage/manifest.h"
@@ -39,7 +40,13 @@ class Checker {
     const std::vector<std::string> findings = db_.quick_check();
     can_salvage_ = !findings.empty() && can_salvage(db_);
     for (const std::string& finding : findings) report(kDatabaseObject, finding, can_salvage_);
-    if (deep_) check_references();
+    if (deep_) {
+      if (findings.empty()) check_free_pages();
+      check_references();
+      for (const std::string& finding : backup_findings(store_.files(), store_.directory())) {
+        report(std::string(kBackupManifest), finding, false);
+      }
+    }
     count_orphans();
     const std::vector<CollectionRow> collections = readable_collections();
     for (const CollectionRow& row : collections) total_ += row.record_count;
@@ -82,6 +89,16 @@ class Checker {
     std::ranges::sort(named);
     result_.orphans = static_cast<std::uint64_t>(std::ranges::count_if(
         found, [&](const std::string& name) { return !std::ranges::binary_search(named, name); }));
+  }
+
+  // SQLite reads the others. These only a backup does, which would fail.
+  void check_free_pages() {
+    for (const std::uint64_t number : db_.damaged_pages()) {
+      report(kDatabaseObject,
+             "page " + std::to_string(number) +
+                 " does not match its checksum; nothing is kept in it, but no backup can be made",
+             true);
+    }
   }
 
   // Rows of SQLite's whose collection, segment or database is not there: nothing would ever read

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "storage/database_file.h"
 #include "storage/error.h"
 #include "storage/file_hash.h"
 #include "storage/json_depth.h"
@@ -19,6 +20,7 @@ constexpr int kDeepest = 8;
 // A manifest ends with the hash of all its bytes before these.
 constexpr std::string_view kBeforeHash = "\"xxh3_128\": \"";
 constexpr std::size_t kHashDigits = 32;
+constexpr std::size_t kPieceBytes = std::size_t{1} << 20;
 constexpr std::string_view kAfterHash = "\"\n}\n";
 
 std::string in(const std::string& directory, std::string_view name) {
@@ -41,6 +43,22 @@ std::string hash_of(std::string_view text) {
   FileHash hash;
   hash.update(std::as_bytes(std::span(text)));
   return hash.value();
+}
+
+// As describe_file() of all of a database, which may be open.
+BackupFile describe_database(const std::string& directory) {
+  DatabaseFile file(in(directory, kDatabaseFile));
+  std::vector<std::byte> piece(kPieceBytes);
+  FileHash hash;
+  for (std::uint64_t at = 0; at < file.size(); at += piece.size()) {
+    const std::span part = std::span(piece).first(std::min(kPieceBytes, file.size() - at));
+    if (!file.read(at, part)) break;
+    hash.update(part);
+  }
+  return {.name = std::string(kDatabaseFile),
+          .bytes = file.size(),
+          .hashed_bytes = file.size(),
+          .hash = hash.value()};
 }
 
 BackupManifest manifest_of(const Json& json) {
@@ -172,6 +190,30 @@ BackupFile describe_file(FileSystem& files, const std::string& directory, const 
   read_pieces(*file, 0, found.hashed_bytes, [&](auto piece) { hash.update(piece); });
   found.hash = hash.value();
   return found;
+}
+
+std::vector<std::string> backup_findings(FileSystem& files, const std::string& directory) {
+  try {
+    const std::optional<BackupManifest> manifest = find_backup(files, directory);
+    if (!manifest) {
+      if (!files.exists(in(directory, kBackupLock))) return {};  // no backup at all
+      return {"is missing: this backup was never complete"};
+    }
+    std::vector<std::string> findings;
+    for (const BackupFile& file : manifest->files) {
+      const BackupFile found = file.name == kDatabaseFile
+                                   ? describe_database(directory)
+                                   : describe_file(files, directory, file.name, file.hashed_bytes);
+      if (found == file) continue;
+      findings.push_back(file.name + " is not what was backed up: expected " +
+                         std::to_string(file.bytes) + " bytes, hash " + file.hash + ", found " +
+                         std::to_string(found.bytes) + ", hash " + found.hash);
+    }
+    return findings;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::corruption && error.code() != ErrorCode::not_found) throw;
+    return {error.what()};
+  }
 }
 
 std::optional<BackupManifest> find_backup(FileSystem& files, const std::string& directory) {

@@ -70,6 +70,10 @@ BackupManifest parse_backup_manifest(std::string_view json, const std::string& o
 BackupFile describe_file(FileSystem& files, const std::string& directory, const std::string& name,
                          std::optional<std::uint64_t> hashed_bytes = {});
 
+// What keeps the backup in `directory`, if there is one, from being restored, read as far as its
+// manifest tells: all of the database, of segments the headers. While it is open as well.
+std::vector<std::string> backup_findings(FileSystem& files, const std::string& directory);
+
 // The manifest that counts in `directory`; nothing when there is no complete backup.
 std::optional<BackupManifest> find_backup(FileSystem& files, const std::string& directory);
 // Ends what a crash cut short: either the old backup or the new one is there then, and nothing that

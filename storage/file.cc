@@ -69,7 +69,8 @@ class Descriptor {
 Descriptor open_descriptor(const std::string& path, int flags) {
   int fd = -1;
   do {
-    fd = ::open(path.c_str(), flags | O_CLOEXEC, kFileMode);
+    // A pipe in place of a file would hold the opening up; files do not know O_NONBLOCK.
+    fd = ::open(path.c_str(), flags | O_CLOEXEC | O_NONBLOCK, kFileMode);
   } while (fd < 0 && errno == EINTR);
   return Descriptor(fd);
 }

@@ -2,7 +2,6 @@
 #include "storage/log_mark.h"
 
 #include <fcntl.h>
-#include <sqlite3.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,6 +17,7 @@
 #include <vector>
 
 #include "storage/checked_vfs.h"
+#include "storage/database_file.h"
 #include "storage/error.h"
 #include "storage/segment_format.h"
 
@@ -45,52 +45,6 @@ using Bytes = std::span<const std::byte>;
 std::string mark_of(std::string_view log_path) {
   return std::string(log_path.substr(0, log_path.size() - kLogSuffix.size())).append(kMarkSuffix);
 }
-
-[[noreturn]] void fail(const std::string& path, const std::string& doing) {
-  throw Error(ErrorCode::io_error, path + ": cannot " + doing + ": " + std::strerror(errno));
-}
-
-// A file to read, through SQLite's default VFS: closing a descriptor of its own on a database would
-// give up the locks that this process has on it (fcntl(2)).
-class InputFile {
- public:
-  explicit InputFile(const std::string& path) : path_(path) {
-    sqlite3_vfs* vfs = sqlite3_vfs_find(nullptr);
-    memory_.resize(static_cast<std::size_t>(vfs->szOsFile) / sizeof(std::max_align_t) + 1);
-    if (::access(path.c_str(), F_OK) != 0 && errno == ENOENT) return;
-    int flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_MAIN_DB;
-    sqlite3_int64 size = 0;
-    if (vfs->xOpen(vfs, path.c_str(), get(), flags, &flags) != SQLITE_OK) fail(path, "open it");
-    is_open_ = true;
-    if (get()->pMethods->xFileSize(get(), &size) != SQLITE_OK) fail(path, "look at its size");
-    size_ = static_cast<std::uint64_t>(size);
-  }
-  ~InputFile() {
-    if (is_open_) get()->pMethods->xClose(get());
-  }
-  InputFile(const InputFile&) = delete;
-  InputFile& operator=(const InputFile&) = delete;
-
-  bool is_open() const noexcept { return is_open_; }
-  std::uint64_t size() const noexcept { return size_; }
-  // False when the file ends before.
-  bool read(std::uint64_t offset, std::span<std::byte> out) {
-    if (offset + out.size() > size_) return false;
-    const int code = get()->pMethods->xRead(get(), out.data(), static_cast<int>(out.size()),
-                                            static_cast<sqlite3_int64>(offset));
-    if (code == SQLITE_IOERR_SHORT_READ) return false;  // cut just now
-    if (code != SQLITE_OK) fail(path_, "read it");
-    return true;
-  }
-
- private:
-  sqlite3_file* get() noexcept { return reinterpret_cast<sqlite3_file*>(memory_.data()); }
-
-  const std::string path_;
-  std::vector<std::max_align_t> memory_;
-  bool is_open_ = false;
-  std::uint64_t size_ = 0;
-};
 
 std::uint32_t big_endian(Bytes bytes, std::size_t at) {
   std::uint32_t value = 0;
@@ -147,7 +101,7 @@ static_assert(sizeof(KeptMark) == 48);
 
 // Nothing when there is none, or none that is whole.
 std::optional<LogMark> read_mark(const std::string& database_path) {
-  InputFile file(database_path + std::string(kMarkSuffix));
+  DatabaseFile file(database_path + std::string(kMarkSuffix));
   KeptMark kept;
   if (!file.is_open() || !file.read(0, std::as_writable_bytes(std::span(&kept, 1))) ||
       kept.magic != KeptMark{}.magic || kept.checksum != kept.expected()) {
@@ -160,7 +114,7 @@ std::optional<LogMark> read_mark(const std::string& database_path) {
 // takes all that was committed before it lets a log go.
 bool is_checkpointed(const std::string& database_path, const LogMark& mark) {
   if (mark.page == 0) return true;
-  InputFile file(database_path);
+  DatabaseFile file(database_path);
   std::array<std::byte, kPageSizeAtDatabase + 2> header{};
   if (!file.is_open() || !file.read(0, header)) return false;
   const std::size_t size = std::to_integer<std::size_t>(header[kPageSizeAtDatabase]) << 8 |
@@ -172,7 +126,7 @@ bool is_checkpointed(const std::string& database_path, const LogMark& mark) {
 
 // What is wrong with the part of a log that was synced, or nothing.
 std::string find_damage(const std::string& database_path, const LogMark& mark) {
-  InputFile file(database_path + std::string(kLogSuffix));
+  DatabaseFile file(database_path + std::string(kLogSuffix));
   if (file.size() == 0) {
     if (is_checkpointed(database_path, mark)) return "";
     return file.is_open() ? "it is empty" : "it is missing";
@@ -198,6 +152,20 @@ std::string find_damage(const std::string& database_path, const LogMark& mark) {
     }
   }
   return "";
+}
+
+// Calls again what a signal has interrupted.
+template <typename Call>
+int uninterrupted(const Call& call) noexcept {
+  int result = 0;
+  do {
+    result = call();
+  } while (result < 0 && errno == EINTR);
+  return result;
+}
+
+int open_to_write(const std::string& path, int flags) noexcept {
+  return uninterrupted([&] { return ::open(path.c_str(), O_WRONLY | O_CLOEXEC | flags, 0644); });
 }
 
 }  // namespace
@@ -238,7 +206,7 @@ void LogMarkWriter::synced() noexcept {
   KeptMark kept{.mark = synced_};
   kept.checksum = kept.expected();
   try {
-    if (fd_ < 0) fd_ = ::open(mark_of(log_path_).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    if (fd_ < 0) fd_ = open_to_write(mark_of(log_path_), O_CREAT);
   } catch (const std::bad_alloc&) {
   }
   if (fd_ >= 0) std::ignore = ::pwrite(fd_, &kept, sizeof kept, 0);
@@ -249,19 +217,33 @@ bool LogMarkWriter::remove() noexcept {
   return remove_log_mark(log_path_);
 }
 
-bool remove_log_mark(const std::string& log_path) noexcept {
+bool remove_log_mark(std::string_view log_path) noexcept {
   try {
     const std::string path = mark_of(log_path);
-    const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+    const int fd = open_to_write(path, 0);
     if (fd < 0) return errno == ENOENT;
     // Emptied first: a power loss may bring back the name, and must not bring back the content.
-    const bool is_empty = ::ftruncate(fd, 0) == 0 && ::fdatasync(fd) == 0;
+    const bool is_empty =
+        uninterrupted([&] { return ::ftruncate(fd, 0); }) == 0 && ::fdatasync(fd) == 0;
     ::close(fd);
     if (is_empty) ::unlink(path.c_str());
     return is_empty;
   } catch (const std::bad_alloc&) {
     return false;
   }
+}
+
+std::set<std::uint64_t> pages_in_log(const std::string& database_path) {
+  DatabaseFile file(database_path + std::string(kLogSuffix));
+  std::set<std::uint64_t> pages;
+  std::array<std::byte, kHeaderBytes> header{};
+  if (!file.is_open() || !file.read(0, header)) return pages;
+  const std::uint64_t frame_bytes = kFrameHeaderBytes + big_endian(header, kPageSizeAt);
+  std::array<std::byte, kFrameHeaderBytes> frame{};
+  for (std::uint64_t at = kHeaderBytes; file.read(at, frame); at += frame_bytes) {
+    if (salt_of(frame, kFrameSaltAt) == salt_of(header, kSaltAt)) pages.insert(big_endian(frame, 0));
+  }
+  return pages;
 }
 
 void verify_log(const std::string& database_path) {

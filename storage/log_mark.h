@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace vkb {
 
@@ -53,7 +55,10 @@ class LogMarkWriter {
 
 // Makes the mark of a log say nothing, on disk when this returns: the log is about to be emptied,
 // or taken as it is. False when that cannot be.
-bool remove_log_mark(const std::string& log_path) noexcept;
+bool remove_log_mark(std::string_view log_path) noexcept;
+
+// The pages of which a database's log has another content than the file may have.
+std::set<std::uint64_t> pages_in_log(const std::string& database_path);
 
 // Throws corruption when a part of a database's log that was synced cannot be read, unless it is
 // in the database by now. Right beside a writer as well.

@@ -14,6 +14,7 @@
 
 #include "storage/checked_vfs.h"
 #include "storage/error.h"
+#include "storage/log_mark.h"
 #include "storage/regex_function.h"
 #include "storage/system_advice.h"
 
@@ -322,6 +323,36 @@ std::vector<std::string> Database::quick_check() {
   return findings;
 }
 
+std::vector<std::uint64_t> Database::damaged_pages() {
+  const auto number_of = [this](const char* pragma) {
+    Statement asked(*this, pragma);
+    asked.step();
+    return static_cast<std::uint64_t>(asked.integer(0));
+  };
+  std::vector<std::byte> page(number_of("PRAGMA page_size"));
+  const auto bytes = static_cast<sqlite3_int64>(page.size());
+  sqlite3_file* file = nullptr;
+  sqlite3_file_control(handle_, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+  sqlite3_int64 size = 0;
+  if (file->pMethods->xFileSize(file, &size) != SQLITE_OK) fail(SQLITE_IOERR, "read");
+  const auto matches = [&](std::uint64_t number) {
+    const int code = file->pMethods->xRead(file, page.data(), static_cast<int>(bytes),
+                                           static_cast<sqlite3_int64>(number - 1) * bytes);
+    if (code != SQLITE_OK && code != SQLITE_IOERR_DATA) fail(code, "read");
+    return code == SQLITE_OK;
+  };
+  // It may be longer than the database, until a checkpoint, or shorter.
+  const std::uint64_t pages =
+      std::min(number_of("PRAGMA page_count"), static_cast<std::uint64_t>(size / bytes));
+  std::vector<std::uint64_t> damaged;
+  for (std::uint64_t number = 1; number <= pages; ++number) {
+    // A checkpoint writes what is in the log: one that goes on, or that a crash cut short.
+    if (matches(number) || pages_in_log(path_).contains(number) || matches(number)) continue;
+    damaged.push_back(number);
+  }
+  return damaged;
+}
+
 void Database::copy_to(const std::string& destination) {
   Database copy(destination, has_page_checksums() ? Mode::copy : Mode::plain_copy);
   copy_into(copy);
@@ -351,7 +382,7 @@ bool Database::checkpoint(bool truncate) {
   sqlite3_busy_timeout(handle_, kBusyMilliseconds);
   // Busy: a reader still needs the log. The next checkpoint gets further.
   if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) fail(code, "checkpoint");
-  return code == SQLITE_OK;
+  return code == SQLITE_OK && done_frames == log_frames;
 }
 
 void Database::set_checkpoint_pages(int pages) {

@@ -122,13 +122,16 @@ class Database {
   void add_page_checksums();
   // "PRAGMA quick_check" as a list of findings, empty when sound.
   std::vector<std::string> quick_check();
+  // The numbers of pages in the file that do not match their checksums, free ones as well, which
+  // nothing but a copy reads. Beside a writer too, in a transaction.
+  std::vector<std::uint64_t> damaged_pages();
   // Copies the database, as this connection's transaction sees it, to a new file, and syncs it.
   void copy_to(const std::string& destination);
   // Makes another database, damaged or not, the same as this one in one transaction of its own,
   // beside its readers.
   void copy_over(const std::string& destination);
-  // Moves the WAL's content into the database; with truncate the -wal file becomes empty, if no
-  // reader needs it. Returns false when one did.
+  // Moves the WAL's content into the database and syncs that; with truncate the -wal file becomes
+  // empty. Returns false when a reader needs what was there, and not all of it could be done.
   bool checkpoint(bool truncate);
   // After how many pages in the WAL a commit does so, without waiting for readers. Where readers
   // never leave the WAL all at once that alone would let it grow for ever: after twice as many a

@@ -19,6 +19,8 @@ std::string_view advice_for(int error) noexcept {
     case ENOSPC:
     case EDQUOT:
       return "; free disk space and try again";
+    case ENOMEM:
+      return "; free memory, or raise the limit this program runs under (ulimit -v)";
     case EISDIR:
       return "; a directory is where a file should be: move it away";
     case ENOTDIR:

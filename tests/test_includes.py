@@ -38,7 +38,7 @@ THIRD_PARTY = {
     "sqlite3.h": (
         "storage/sqlite.cc",
         "storage/checked_vfs.cc",
-        "storage/log_mark.cc",
+        "storage/database_file.cc",
         "storage/regex_function.cc",
     ),
     "xsimd/*": ("engine/kernels_*",),

@@ -45,6 +45,20 @@ TEST_F(Corrupt, ARecordWithoutAVectorAndAVectorWithoutARecord) {
   EXPECT_EQ(differences(left, store.collection("vectors")), "");
 }
 
+// Damage where nothing is kept harms no answer, but every backup reads it.
+TEST_F(Corrupt, FreePagesAreWrittenAnewToo) {
+  sql("CREATE TABLE filler(x); INSERT INTO filler SELECT zeroblob(7000) FROM record LIMIT 100;"
+      "DROP TABLE filler");
+  std::string bytes = read_whole_file(database());
+  bytes[bytes.size() - 8192 * 20 + 100] ^= 1;
+  write_whole_file(database(), bytes);
+  EXPECT_TRUE(ask_everything().empty());
+  const std::string backup = directory_.file("backup");
+  VKB_EXPECT_ERROR(Store::open(path()).backup(backup), ErrorCode::corruption, "run `vkb check`");
+  expect_repair("nothing is kept in it, but no backup can be made");
+  Store::open(path()).backup(backup);
+}
+
 TEST_F(Corrupt, MetadataThatIsNotJson) {
   sql("UPDATE record SET metadata='{broken' WHERE id='r300'");
   const std::vector<std::string> errors = ask_everything();

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "storage/database_file.h"
 #include "storage/error.h"
 #include "tests/support/faulty_file_system.h"
 #include "tests/support/system_call_faults.h"
@@ -485,6 +486,18 @@ TEST(PosixFileSystem, ALocalDirectoryIsOnNoNetwork) {
                                   std::string("."), std::string("/proc"), std::string("/")}) {
     EXPECT_EQ(posix_file_system().network_file_system(path), "") << path;
   }
+}
+
+// Whoever opens a pipe waits for somebody at its other end.
+TEST(PosixFileSystem, PipesHoldNothingUp) {
+  const TempDirectory directory;
+  const std::string pipe = directory.file("pipe");
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  FileSystem& files = posix_file_system();
+  VKB_EXPECT_ERROR(files.map(pipe), ErrorCode::io_error, "not a regular file");
+  EXPECT_TRUE(files.try_lock(pipe, "me"));
+  EXPECT_EQ(files.lock_holder(pipe), "");
+  VKB_EXPECT_ERROR(DatabaseFile{pipe}, ErrorCode::io_error, "not a regular file");
 }
 
 }  // namespace

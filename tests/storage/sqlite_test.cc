@@ -395,6 +395,30 @@ TEST(Database, AReaderThatNeverEndsHoldsUpFewCommits) {
   EXPECT_LT(std::filesystem::file_size(path + "-wal"), 2 * longest);
 }
 
+// Nothing asks for a free page but a copy, which takes them all.
+TEST(Database, DamagedPagesAreFoundThoughNothingIsInThem) {
+  const TempDirectory directory;
+  const std::string path = directory.file("db");
+  {
+    Database db(path, Mode::writer);
+    db.execute("CREATE TABLE t(x); CREATE TABLE u(x)");
+    for (int i = 0; i < 100; ++i) db.execute("INSERT INTO t VALUES(randomblob(7000))");
+    db.execute("INSERT INTO u SELECT x FROM t LIMIT 3; DELETE FROM t");
+    EXPECT_TRUE(db.damaged_pages().empty());  // of which the log has newer ones
+    db.checkpoint(true);
+  }
+  std::string bytes = read_whole_file(path);
+  bytes[50 * 8192 + 4000] ^= 1;
+  write_whole_file(path, bytes);
+  Database db(path, Mode::writer);
+  EXPECT_TRUE(db.quick_check().empty());
+  EXPECT_EQ(db.damaged_pages(), std::vector<std::uint64_t>{51});
+  VKB_EXPECT_ERROR(db.copy_to(directory.file("copy")), ErrorCode::corruption, "page 51");
+  // What the log has of it counts.
+  db.execute("INSERT INTO t SELECT randomblob(7000) FROM u, u AS v, u AS w, u AS x, u AS y");
+  EXPECT_TRUE(db.damaged_pages().empty());
+}
+
 TEST(Database, QuickCheckFindsADamagedPage) {
   const TempDirectory directory;
   const std::string path = directory.file("db");

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "storage/database_file.h"
+
+#include <sqlite3.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "storage/error.h"
+#include "storage/system_advice.h"
+
+namespace vkb {
+namespace {
+
+[[noreturn]] void fail(const std::string& path, const std::string& doing) {
+  const int error = errno;
+  throw Error(ErrorCode::io_error, path + ": cannot " + doing + ": " + std::strerror(error) +
+                                       std::string(advice_for(error)));
+}
+
+}  // namespace
+
+DatabaseFile::DatabaseFile(const std::string& path) : path_(path) {
+  sqlite3_vfs* vfs = sqlite3_vfs_find(nullptr);
+  memory_.resize(static_cast<std::size_t>(vfs->szOsFile) / sizeof(std::max_align_t) + 1);
+  struct ::stat about {};
+  if (::stat(path.c_str(), &about) != 0) {
+    if (errno == ENOENT) return;
+    fail(path, "open it");
+  }
+  if (!S_ISREG(about.st_mode)) {  // a pipe would hold it up
+    throw Error(ErrorCode::io_error, path + ": cannot open it: not a regular file; move it away");
+  }
+  int flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_MAIN_DB;
+  sqlite3_int64 size = 0;
+  if (vfs->xOpen(vfs, path.c_str(), get(), flags, &flags) != SQLITE_OK) fail(path, "open it");
+  is_open_ = true;
+  if (get()->pMethods->xFileSize(get(), &size) != SQLITE_OK) fail(path, "look at its size");
+  size_ = static_cast<std::uint64_t>(size);
+}
+
+DatabaseFile::~DatabaseFile() {
+  if (is_open_) get()->pMethods->xClose(get());
+}
+
+bool DatabaseFile::read(std::uint64_t offset, std::span<std::byte> out) {
+  if (offset + out.size() > size_) return false;
+  const int code = get()->pMethods->xRead(get(), out.data(), static_cast<int>(out.size()),
+                                          static_cast<sqlite3_int64>(offset));
+  if (code == SQLITE_IOERR_SHORT_READ) return false;  // cut just now
+  if (code != SQLITE_OK) fail(path_, "read it");
+  return true;
+}
+
+sqlite3_file* DatabaseFile::get() noexcept {
+  return reinterpret_cast<sqlite3_file*>(memory_.data());
+}
+
+}  // namespace vkb

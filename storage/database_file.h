@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+struct sqlite3_file;
+
+namespace vkb {
+
+// A file of a database, to read as it is while this process may have the database open: through
+// SQLite's default VFS, as closing a descriptor of its own on a database would give up the locks
+// that this process has on it (fcntl(2)). Thread safety: one thread at a time.
+class DatabaseFile {
+ public:
+  // Throws io_error when it cannot be opened; one that is not there is not open.
+  explicit DatabaseFile(const std::string& path);
+  ~DatabaseFile();
+  DatabaseFile(const DatabaseFile&) = delete;
+  DatabaseFile& operator=(const DatabaseFile&) = delete;
+
+  bool is_open() const noexcept { return is_open_; }
+  std::uint64_t size() const noexcept { return size_; }
+  // False when the file ends before. Throws io_error.
+  bool read(std::uint64_t offset, std::span<std::byte> out);
+
+ private:
+  sqlite3_file* get() noexcept;
+
+  const std::string path_;
+  std::vector<std::max_align_t> memory_;
+  bool is_open_ = false;
+  std::uint64_t size_ = 0;
+};
+
+}  // namespace vkb
