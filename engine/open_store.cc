@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <iterator>
 
 #include "engine/compaction.h"
 #include "engine/open_store.h"
@@ -253,7 +254,10 @@ void OpenStore::release_writer_if_idle() {
 void OpenStore::close_writer() noexcept {
   if (!writer_) return;
   try {
-    if (writer_lock_->excludes()) writer_->checkpoint(true);
+    if (writer_lock_->excludes()) {
+      writer_->checkpoint(true);
+      remove_unnamed(*writer_);
+    }
   } catch (const std::exception&) {
     // The log stays and is read as before; the next writer checkpoints.
   }
@@ -264,26 +268,42 @@ void OpenStore::close_writer() noexcept {
 void OpenStore::remove_orphans(Database& db) {
   std::vector<std::string> named = list_segment_files(db);
   std::sort(named.begin(), named.end());
-  std::vector<std::string> orphans;
-  for (const std::string& name : files_.list(segment_directory_)) {
-    if (!std::binary_search(named.begin(), named.end(), name)) orphans.push_back(name);
+  const std::vector<std::string> found = files_.list(segment_directory_);
+  // Where one is missing this may be another store's database, or an older one: whoever puts the
+  // right one back needs the others.
+  if (!std::includes(found.begin(), found.end(), named.begin(), named.end())) return;
+  {
+    const std::scoped_lock lock(unremoved_mutex_);
+    std::set_difference(found.begin(), found.end(), named.begin(), named.end(),
+                        std::inserter(unremoved_, unremoved_.end()));
   }
-  remove_segment_files(orphans);
+  remove_unnamed(db);
 }
 
 void OpenStore::remove_segment_files(const std::vector<std::string>& names) noexcept {
-  for (const std::string& name : names) {
+  try {
+    {
+      const std::scoped_lock lock(unremoved_mutex_);
+      unremoved_.insert(names.begin(), names.end());
+    }
+    const std::scoped_lock lock(write_mutex_);
+    remove_unnamed(writer());
+  } catch (const std::exception&) {
+    // Orphans: the next writer that opens the store tries again, and a purge.
+  }
+}
+
+void OpenStore::remove_unnamed(Database& db) {
+  const std::scoped_lock lock(unremoved_mutex_);
+  if (unremoved_.empty() || !db.checkpoint(false)) return;
+  std::erase_if(unremoved_, [&](const std::string& name) {
     try {
       files_.remove(segment_directory_ + "/" + name);
-    } catch (const std::exception&) {
-      // An orphan: the next writer that opens the store tries again, and a purge.
-      try {
-        const std::scoped_lock lock(unremoved_mutex_);
-        unremoved_.insert(name);
-      } catch (const std::bad_alloc&) {
-      }
+      return true;
+    } catch (const Error&) {
+      return false;
     }
-  }
+  });
 }
 
 void OpenStore::remove_what_was_left() {

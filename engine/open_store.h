@@ -160,8 +160,9 @@ class OpenStore {
 
   std::shared_ptr<OpenCollection> open_collection(const CollectionRow& row);
   void forget(std::int64_t collection_id);
-  // Unlinks files that no committed manifest names any more (R3). A failure leaves an orphan for
-  // the next writer.
+  // Unlinks files that no committed manifest names any more, once that is so in the database and
+  // not in its log alone, which may be lost (R3). While a reader needs the log, and after a failure,
+  // they are left for later: for the next call, for whoever closes the writer or opens the next.
   void remove_segment_files(const std::vector<std::string>& names) noexcept;
   // Removes what remove_segment_files() could not. Throws io_error when it still cannot be.
   void remove_what_was_left();
@@ -203,6 +204,7 @@ class OpenStore {
   void release_writer_if_idle();
   void close_writer() noexcept;  // with write_mutex_ held, or nobody left to take it
   void remove_orphans(Database& db);
+  void remove_unnamed(Database& db);
   void maintenance_loop();
 
   const OpenedDirectory opened_;
@@ -225,7 +227,7 @@ class OpenStore {
   std::chrono::steady_clock::time_point last_write_;
 
   std::mutex unremoved_mutex_;
-  std::set<std::string> unremoved_;  // guarded by unremoved_mutex_
+  std::set<std::string> unremoved_;  // segment files that nothing names; guarded by the mutex
 
   std::mutex collections_mutex_;
   std::map<std::int64_t, std::shared_ptr<OpenCollection>> collections_;  // guarded by the mutex

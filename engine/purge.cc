@@ -55,15 +55,22 @@ bool Collection::purge(const ProgressFunction& progress) {
     touch_collection(db, id, 0, 0, false);  // for whoever has compiled a filter
     after = files_of(db, id);
   });
-  // They are gone unless unlinking failed, which a compaction gets over.
+  rewrite_database(*store_);
+  // Most are gone: but for readers that needed the log, and files that could not be unlinked, which
+  // a compaction gets over.
   for (const std::string& file : before) {
     if (std::find(after.begin(), after.end(), file) == after.end()) {
       store_->files().remove(store_->segment_directory() + "/" + file);
     }
   }
   store_->remove_what_was_left();
-  rewrite_database(*store_);
   return true;
+}
+
+void Store::purge() {
+  const OpenStore::WriterHold hold(*open_);
+  rewrite_database(*open_);
+  open_->remove_what_was_left();
 }
 
 }  // namespace vkb

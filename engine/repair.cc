@@ -3,6 +3,7 @@
 // Rebuilding what can be rebuilt (R9), and parting with what cannot.
 #include <algorithm>
 #include <functional>
+#include <string_view>
 
 #include "engine/compaction.h"
 #include "engine/findings.h"
@@ -130,23 +131,30 @@ class Repair {
           open_named_segment(store_.files(), store_.segment_directory(), segment, row);
         } catch (const Error& error) {
           if (error.code() != ErrorCode::corruption && error.code() != ErrorCode::not_found) throw;
-          keep_file(segment.file);
           delete_segment(db, segment.segment_id);
           files.push_back(segment.file);
         }
       }
-      if (!files.empty()) touch_collection(db, row.collection_id, 0, 0, true);
+      if (files.empty()) return;
+      touch_collection(db, row.collection_id, 0, 0, true);
+      // What nothing names may be what is looked for, under the database of another time.
+      std::vector<std::string> named = list_segment_files(db);
+      std::ranges::sort(named);
+      for (const std::string& file : store_.files().list(store_.segment_directory())) {
+        if (std::ranges::binary_search(named, file)) continue;
+        const bool is_given_up = std::ranges::find(files, file) != files.end();
+        keep_file(file, is_given_up ? ".damaged" : ".unnamed");
+      }
     });
     store_.remove_segment_files(files);
   }
 
-  // Before it is no longer named: from then on it is an orphan, which any writer removes.
-  void keep_file(const std::string& file) {
+  // Among the reports, before it is no longer named: from then on any writer removes it.
+  void keep_file(const std::string& file, std::string_view suffix) {
     FileSystem& files = store_.files();
     const std::string path = store_.segment_directory() + "/" + file;
-    if (!files.exists(path)) return;
     const std::string reports = store_.directory() + "/reports";
-    const std::string kept = reports + "/" + file + ".damaged";
+    const std::string kept = reports + "/" + file + std::string(suffix);
     files.make_directory(reports);
     files.remove(kept);  // of a repair that was cut short
     files.hard_link_or_copy(path, kept);

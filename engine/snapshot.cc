@@ -109,7 +109,8 @@ SnapshotCache::Loaded SnapshotCache::load(Database& db, const CollectionState& c
         view.segment = open_named_segment(files_, segment_directory_, view.row, collection);
       } catch (const Error& error) {
         if (error.code() != ErrorCode::not_found) throw;
-        throw SegmentMissing(error.what(), collection.manifest_version);
+        throw SegmentMissing(error.what() + std::string("; run `vkb check`, or restore a backup"),
+                             collection.manifest_version);
       }
     }
     add_tombstones(db, view, 0);

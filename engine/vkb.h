@@ -134,8 +134,7 @@ struct LoadResult {
 enum class InfoDetail : std::uint8_t { records, segments, residency };
 
 struct CollectionInfo {
-  std::string name;
-  std::string uuid;
+  std::string name, uuid;
   std::string tenant, database;
   CollectionOptions options;  // dim is set once the first embedding came
   std::uint64_t record_count = 0;
@@ -281,6 +280,7 @@ class Store {
   void delete_collection(const std::string& name, std::string_view database = kDefaultDatabase,
                          std::string_view tenant = kDefaultTenant);
   void reset();  // deletes everything; the default tenant and database are there again
+  void purge();  // erases what deleted collections left; see Collection::purge
   StoreInfo info() const;
   // Looks for damage: SQLite's quick check, each segment's header, size and references; deep: also
   // every checksum, every record against its vector, every code, every link and where links lead.

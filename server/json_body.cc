@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <new>
 #include <nlohmann/json.hpp>
 
 #include "server/api_error.h"
@@ -40,6 +41,7 @@ void check_syntax(const simdjson::padded_string& text) {
   if (fault == simdjson::SUCCESS) fault = parser.parse(text).error();
   if (parser.capacity() > kKeptBytes) parser = simdjson::dom::parser();
   if (fault == simdjson::SUCCESS) return;
+  if (fault == simdjson::MEMALLOC) throw std::bad_alloc();
   if (fault == simdjson::DEPTH_ERROR) refuse_depth();
   // A number of more than 64 bits is JSON, too. The other parser knows such numbers, and is slower.
   if (fault == simdjson::NUMBER_ERROR && nlohmann::json::accept(std::string_view(text))) return;
@@ -60,6 +62,7 @@ void refuse_missing(std::string_view field) {
 void read_fields(std::string_view body, const std::vector<JsonField>& fields) {
   try {
     const simdjson::padded_string padded(body);
+    if (padded.size() != body.size()) throw std::bad_alloc();
     check_syntax(padded);
     simdjson::ondemand::parser parser;
     simdjson::ondemand::document document = parser.iterate(padded);
@@ -78,6 +81,7 @@ void read_fields(std::string_view body, const std::vector<JsonField>& fields) {
       field->read(value, name);
     }
   } catch (const simdjson::simdjson_error& error) {
+    if (error.error() == simdjson::MEMALLOC) throw std::bad_alloc();  // not the client's mistake
     throw ApiError(400, std::string("Failed to parse the request body as JSON: ") + error.what());
   }
 }

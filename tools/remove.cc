@@ -29,12 +29,30 @@ bool purge(Collection& collection, std::uint64_t deleted, Context& context) {
   return done;
 }
 
+int report(std::uint64_t deleted, bool is_purged, Context& context) {
+  const std::string text =
+      "deleted " + with_commas(deleted) + (deleted == 1 ? " record" : " records");
+  if (is_purged) {
+    context.out().write(context.json
+                            ? "{\"deleted\":" + std::to_string(deleted) + ",\"purged\":true}\n"
+                            : text + "; nothing that was deleted is left in the store's files\n");
+  } else {
+    context.out().write(context.json ? "{\"deleted\":" + std::to_string(deleted) + "}\n"
+                                     : text + "\n");
+  }
+  return kExitDone;
+}
+
 int run_delete(const DeleteFlags& flags, Context& context) {
   const std::optional<Filter> filter = make_filter(flags.where, flags.where_document);
   if (flags.ids.empty() && !filter && !flags.purge) {
     throw UsageError("delete: say which records with --id or --where; nothing was deleted");
   }
   Store store = context.open_to_write();
+  if (flags.purge && store.all_collections().empty()) {  // of those that were there
+    store.purge();
+    return report(0, true, context);
+  }
   Collection collection = context.open_collection(store);
   std::uint64_t deleted = 0;
   if (flags.ids.empty() && !filter) {
@@ -50,17 +68,7 @@ int run_delete(const DeleteFlags& flags, Context& context) {
     return context.stopped(with_commas(deleted) +
                            " deleted, but not erased yet; `vkb delete --purge` goes on");
   }
-  const std::string text =
-      "deleted " + with_commas(deleted) + (deleted == 1 ? " record" : " records");
-  if (flags.purge) {
-    context.out().write(context.json
-                            ? "{\"deleted\":" + std::to_string(deleted) + ",\"purged\":true}\n"
-                            : text + "; nothing that was deleted is left in the store's files\n");
-  } else {
-    context.out().write(context.json ? "{\"deleted\":" + std::to_string(deleted) + "}\n"
-                                     : text + "\n");
-  }
-  return kExitDone;
+  return report(deleted, flags.purge, context);
 }
 
 }  // namespace

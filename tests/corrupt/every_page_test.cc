@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Each page of each file damaged: every answer is right or an Error that names the file (R8).
+#include "storage/file.h"
 #include "tests/corrupt/corrupt_store.h"
 
 #include <cstdio>
@@ -125,6 +126,73 @@ TEST_F(Corrupt, EveryPageOfTheLog) {
     collection.remove(std::vector<std::string>{"r1"});
   }
   EXPECT_EQ(open_killed().collection("vectors").count(), now.size() - 1);
+}
+
+// R3: what a compaction has replaced is unlinked when the database itself names the new segment, so
+// that a log which is lost costs nothing but its own writes.
+TEST_F(Corrupt, ALogThatIsLostTakesNoSegments) {
+  const TempDirectory killed;
+  Expected now = expected();
+  Store store = Store::open(path());
+  Collection collection = store.collection("vectors");
+  std::optional<Database> reader(std::in_place, database(), Database::Mode::reader);
+  std::optional<Transaction> reading(std::in_place, *reader, Transaction::Kind::read);
+  Statement(*reader, "SELECT count(*) FROM record").step();
+  const auto files = [&] { return posix_file_system().list(path() + "/segments").size(); };
+  for (const std::size_t left : {4U, 1U}) {  // while a reader needs the log, and after
+    SCOPED_TRACE(left);
+    collection.compact();
+    if (left == 1) collection.upsert(std::vector<Record>{now.at("r0")});
+    EXPECT_EQ(files(), left);
+    std::filesystem::remove_all(killed.file("store"));
+    std::filesystem::copy(path(), killed.file("store"), std::filesystem::copy_options::recursive);
+    std::filesystem::resize_file(killed.file("store") + "/vkb.sqlite3-wal", 40);
+    std::filesystem::remove(killed.file("store") + "/vkb.sqlite3-shm");
+    VKB_EXPECT_ERROR(Store::open(killed.file("store")), ErrorCode::corruption, "vkb.sqlite3-wal");
+    Store opened = Store::open(killed.file("store"), {.abandon_log = true});
+    EXPECT_EQ(differences(now, opened.collection("vectors")), "");
+    for (const Problem& problem : opened.check(true).problems) ADD_FAILURE() << problem.message;
+    reading.reset();
+    reader.reset();
+    collection.upsert(std::vector<Record>{now.at("r1")});
+  }
+}
+
+// With the database of another time, or of another store, segments belong to nothing, and are kept:
+// whoever puts the right one back needs them.
+TEST_F(Corrupt, SegmentsStayUnderAnotherDatabase) {
+  const std::string right = read_whole_file(database());
+  const auto files = [&] { return posix_file_system().list(path() + "/segments"); };
+  const std::vector<std::string> all = files();
+  {
+    const TempDirectory directory;
+    Store other = Store::open(directory.file("other"));
+    Collection collection = other.create_collection("vectors", {.space = Space::l2});
+    collection.add(test_records(200, kDim));
+    collection.compact();
+    write_whole_file(database(), "");
+    std::filesystem::remove(database());
+    Database(directory.file("other") + "/vkb.sqlite3", Database::Mode::reader).copy_to(database());
+  }
+  {
+    Store store = Store::open(path());
+    Collection collection = store.collection("vectors");
+    EXPECT_ANY_THROW(collection.add(test_records(1, kDim, 9, "new")));
+    EXPECT_FALSE(store.repair().problems.empty());
+    store.create_collection("third");
+    EXPECT_EQ(files(), all);
+    store.repair({}, [](const Collection&, std::span<const Record>) {});
+    for (const std::string& file : all) {
+      EXPECT_TRUE(std::filesystem::exists(path() + "/reports/" + file + ".unnamed"));
+    }
+  }
+  std::filesystem::remove(database());
+  for (const std::string& file : all) {
+    if (std::filesystem::exists(segment(file))) continue;
+    std::filesystem::rename(path() + "/reports/" + file + ".unnamed", segment(file));
+  }
+  write_whole_file(database(), right);
+  EXPECT_TRUE(ask_everything().empty());
 }
 
 // Most of a database's pages are indexes, its own or ours: those are written anew (R9). Of others

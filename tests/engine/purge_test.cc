@@ -188,6 +188,17 @@ TEST_F(Purge, ErasesTheOnlyRecord) {
   }
 }
 
+TEST_F(Purge, ErasesWhatADeletedCollectionLeft) {
+  collection_.add(std::vector{secret_record(1, secrets_)});
+  collection_.compact();
+  collection_.upsert(std::vector{secret_record(2, secrets_)});
+  const std::vector<std::string> names = store_.collections();
+  store_.delete_collection(names.at(0));
+  EXPECT_TRUE(visible().contains("id"));
+  store_.purge();
+  EXPECT_EQ(visible(), std::set<std::string>{});
+}
+
 TEST_F(Purge, ErasesAllVersionsOfARecord) {
   const std::vector<Record> others = test_records(kMany, kDim);
   collection_.add(others);
