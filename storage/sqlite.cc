@@ -22,8 +22,11 @@ namespace vkb {
 namespace {
 
 constexpr int kBusyMilliseconds = 10'000;
-// That a commit waits at most for readers to leave a log that has grown long.
+// That a commit waits at most for readers to leave a log that has grown long, and at a time: SQLite
+// goes on waiting for a place among the readers that was free for a moment and has a new one, who
+// is in nobody's way. Only the next try sees that.
 constexpr int kReadersMilliseconds = 1000;
+constexpr int kReadersTryMilliseconds = 50;
 
 // The mutexes that all connections of the process share, in the order in which SQLite takes them:
 // the name of a temporary file needs a random number, and the first of these the default VFS.
@@ -400,9 +403,12 @@ int Database::after_commit(void* database, sqlite3* handle, const char* name, in
   } else if (log_pages < self.waiting_pages_) {
     sqlite3_wal_checkpoint_v2(handle, name, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
   } else {
-    sqlite3_busy_timeout(handle, kReadersMilliseconds);
-    const int code =
-        sqlite3_wal_checkpoint_v2(handle, name, SQLITE_CHECKPOINT_RESTART, nullptr, nullptr);
+    sqlite3_busy_timeout(handle, kReadersTryMilliseconds);
+    int code = SQLITE_BUSY;
+    for (int waited = 0; waited < kReadersMilliseconds && (code & 0xff) == SQLITE_BUSY;
+         waited += kReadersTryMilliseconds) {
+      code = sqlite3_wal_checkpoint_v2(handle, name, SQLITE_CHECKPOINT_RESTART, nullptr, nullptr);
+    }
     sqlite3_busy_timeout(handle, kBusyMilliseconds);
     if (code != SQLITE_OK) self.waiting_pages_ = 2 * log_pages;
   }
