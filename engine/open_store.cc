@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
-#include <iterator>
 
 #include "engine/compaction.h"
 #include "engine/open_store.h"
@@ -274,8 +273,9 @@ void OpenStore::remove_orphans(Database& db) {
   if (!std::includes(found.begin(), found.end(), named.begin(), named.end())) return;
   {
     const std::scoped_lock lock(unremoved_mutex_);
-    std::set_difference(found.begin(), found.end(), named.begin(), named.end(),
-                        std::inserter(unremoved_, unremoved_.end()));
+    for (const std::string& name : found) {
+      if (!std::binary_search(named.begin(), named.end(), name)) unremoved_.emplace(name, 0);
+    }
   }
   remove_unnamed(db);
 }
@@ -284,7 +284,7 @@ void OpenStore::remove_segment_files(const std::vector<std::string>& names) noex
   try {
     {
       const std::scoped_lock lock(unremoved_mutex_);
-      unremoved_.insert(names.begin(), names.end());
+      for (const std::string& name : names) unremoved_.emplace(name, 0);
     }
     const std::scoped_lock lock(write_mutex_);
     remove_unnamed(writer());
@@ -295,8 +295,16 @@ void OpenStore::remove_segment_files(const std::vector<std::string>& names) noex
 
 void OpenStore::remove_unnamed(Database& db) {
   const std::scoped_lock lock(unremoved_mutex_);
-  if (unremoved_.empty() || !db.checkpoint(false)) return;
-  std::erase_if(unremoved_, [&](const std::string& name) {
+  if (unremoved_.empty()) return;
+  const Database::LogPosition log = db.log_position();
+  for (auto& [name, end] : unremoved_) {
+    if (end == 0) end = log.end;
+  }
+  std::erase_if(unremoved_, [&](const auto& entry) {
+    const auto& [name, end] = entry;
+    // In the log, behind what the database has; one that is shorter was begun anew since, when the
+    // database had all of it.
+    if (log.done < end && end <= log.end) return false;
     try {
       files_.remove(segment_directory_ + "/" + name);
       return true;
@@ -309,7 +317,7 @@ void OpenStore::remove_unnamed(Database& db) {
 void OpenStore::remove_what_was_left() {
   const std::scoped_lock lock(unremoved_mutex_);
   while (!unremoved_.empty()) {
-    files_.remove(segment_directory_ + "/" + *unremoved_.begin());
+    files_.remove(segment_directory_ + "/" + unremoved_.begin()->first);
     unremoved_.erase(unremoved_.begin());
   }
 }

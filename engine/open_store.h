@@ -227,7 +227,9 @@ class OpenStore {
   std::chrono::steady_clock::time_point last_write_;
 
   std::mutex unremoved_mutex_;
-  std::set<std::string> unremoved_;  // segment files that nothing names; guarded by the mutex
+  // Segment files that nothing names, each with where the log ended when that was so, at the latest,
+  // or 0 when nobody has looked. Guarded by the mutex.
+  std::map<std::string, std::int64_t> unremoved_;
 
   std::mutex collections_mutex_;
   std::map<std::int64_t, std::shared_ptr<OpenCollection>> collections_;  // guarded by the mutex

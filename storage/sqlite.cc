@@ -388,6 +388,15 @@ bool Database::checkpoint(bool truncate) {
   return code == SQLITE_OK && done_frames == log_frames;
 }
 
+Database::LogPosition Database::log_position() {
+  int end = 0;
+  int done = 0;
+  const int code =
+      sqlite3_wal_checkpoint_v2(handle_, nullptr, SQLITE_CHECKPOINT_PASSIVE, &end, &done);
+  if (code != SQLITE_OK) fail(code, "checkpoint");
+  return {.end = end, .done = done};
+}
+
 void Database::set_checkpoint_pages(int pages) {
   checkpoint_pages_ = pages;
   waiting_pages_ = 2 * pages;
