@@ -168,7 +168,7 @@ void tidy_database(OpenStore& store) {
   store.write([](Database& db) { merge_postings(db); });
   store.maintain([](Database& db) {
     db.execute("PRAGMA incremental_vacuum");
-    db.checkpoint(true);
+    db.checkpoint();
   });
 }
 

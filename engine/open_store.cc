@@ -254,7 +254,7 @@ void OpenStore::close_writer() noexcept {
   if (!writer_) return;
   try {
     if (writer_lock_->excludes()) {
-      writer_->checkpoint(true);
+      writer_->checkpoint();
       remove_unnamed(*writer_);
     }
   } catch (const std::exception&) {
@@ -296,15 +296,16 @@ void OpenStore::remove_segment_files(const std::vector<std::string>& names) noex
 void OpenStore::remove_unnamed(Database& db) {
   const std::scoped_lock lock(unremoved_mutex_);
   if (unremoved_.empty()) return;
-  const Database::LogPosition log = db.log_position();
+  const std::optional<Database::LogPosition> log = db.log_position();
+  if (!log) return;
   for (auto& [name, end] : unremoved_) {
-    if (end == 0) end = log.end;
+    if (end == 0) end = log->end;
   }
   std::erase_if(unremoved_, [&](const auto& entry) {
     const auto& [name, end] = entry;
     // In the log, behind what the database has; one that is shorter was begun anew since, when the
     // database had all of it.
-    if (log.done < end && end <= log.end) return false;
+    if (log->done < end && end <= log->end) return false;
     try {
       files_.remove(segment_directory_ + "/" + name);
       return true;

@@ -29,7 +29,7 @@ void rewrite_database(OpenStore& store) {
   store.maintain([](Database& db) { db.execute("VACUUM"); });
   store.files().reached("purge_vacuumed");
   for (bool empty = false; !empty;) {
-    store.maintain([&](Database& db) { empty = db.checkpoint(true); });
+    store.maintain([&](Database& db) { empty = db.checkpoint(); });
     if (empty) return;
     if (std::chrono::steady_clock::now() >= deadline) {
       throw Error(ErrorCode::busy, "store " + store.directory() +

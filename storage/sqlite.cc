@@ -106,6 +106,73 @@ std::string unusable_file(const std::string& path, bool to_write) {
   return "";
 }
 
+constexpr std::string_view kDamaged = "; run `vkb check`, or restore a backup";
+
+struct Failure {
+  ErrorCode kind = ErrorCode::io_error;
+  std::string reason;
+  std::string advice{};
+  bool is_ours = false;  // a mistake of the program: its statement is what is asked for then
+};
+
+// What a result of SQLite's means. handle: null when there was no memory for one.
+Failure failure_of(int code, sqlite3* handle, const std::string& path, std::string_view doing) {
+  Failure failure{.reason = handle ? sqlite3_errmsg(handle) : sqlite3_errstr(code)};
+  const int system_error = handle ? sqlite3_system_errno(handle) : 0;
+  switch (code & 0xff) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      failure.kind = ErrorCode::busy;
+      failure.advice = "; another process uses it: try again when it is done";
+      break;
+    case SQLITE_CORRUPT:
+      failure.kind = ErrorCode::corruption;
+      failure.advice = kDamaged;
+      if (code == SQLITE_CORRUPT_VTAB) {  // an index of documents, which is no truth (R9)
+        failure.reason = "the index of documents " + index_named_in(doing) + "is damaged";
+        failure.advice = "; run `vkb repair`, which makes it anew";
+      }
+      break;
+    case SQLITE_NOTADB:
+      failure.kind = ErrorCode::corruption;
+      failure.advice = "; name another path, or restore a backup";
+      break;
+    case SQLITE_CANTOPEN:
+    case SQLITE_PERM:
+    case SQLITE_READONLY:
+      if (std::string found = unusable_file(path, (code & 0xff) == SQLITE_READONLY);
+          !found.empty()) {
+        failure.reason = std::move(found);
+      } else if (!advice_for(system_error).empty()) {
+        failure.reason = std::strerror(system_error);
+        failure.advice = advice_for(system_error);
+      } else {
+        failure.advice =
+            "; see that it, its -wal and its -shm are files that this user can write, and that the "
+            "process may open more (ulimit -n)";
+      }
+      break;
+    case SQLITE_FULL:
+      failure.advice = advice_for(ENOSPC);
+      break;
+    case SQLITE_IOERR:
+      failure.advice = advice_for(system_error);
+      if (system_error != 0) failure.reason += std::string(" (") + std::strerror(system_error) + ")";
+      break;
+    case SQLITE_NOMEM:
+      failure.advice = "; free memory, or raise the limit this program runs under";
+      break;
+    case SQLITE_TOOBIG:
+      failure.kind = ErrorCode::invalid_argument;
+      failure.is_ours = true;
+      break;
+    default:
+      failure.is_ours = true;
+      break;
+  }
+  return failure;
+}
+
 // Asks for the bytes that page checksums need in each page; VACUUM gives them to a database that has
 // pages already. "PRAGMA page_size" takes the wish back.
 void reserve_page_checksums(sqlite3* handle) {
@@ -308,7 +375,7 @@ bool Database::is_given_up() const {
 void Database::add_page_checksums() {
   reserve_page_checksums(handle_);
   execute("VACUUM");
-  checkpoint(true);
+  checkpoint();
 }
 
 std::vector<std::string> Database::quick_check() {
@@ -374,27 +441,27 @@ void Database::copy_into(Database& copy) {
   if (code != SQLITE_OK) copy.fail(code, "copy " + path_);
 }
 
-bool Database::checkpoint(bool truncate) {
+bool Database::checkpoint() {
   int log_frames = 0;
   int done_frames = 0;
   // Waiting for readers to leave the log would hold up the writer.
   sqlite3_busy_timeout(handle_, 0);
-  const int code = sqlite3_wal_checkpoint_v2(
-      handle_, nullptr, truncate ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE,
-      &log_frames, &done_frames);
+  const int code = sqlite3_wal_checkpoint_v2(handle_, nullptr, SQLITE_CHECKPOINT_TRUNCATE,
+                                             &log_frames, &done_frames);
   sqlite3_busy_timeout(handle_, kBusyMilliseconds);
   // Busy: a reader still needs the log. The next checkpoint gets further.
   if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) fail(code, "checkpoint");
   return code == SQLITE_OK && done_frames == log_frames;
 }
 
-Database::LogPosition Database::log_position() {
+std::optional<Database::LogPosition> Database::log_position() {
   int end = 0;
   int done = 0;
   const int code =
       sqlite3_wal_checkpoint_v2(handle_, nullptr, SQLITE_CHECKPOINT_PASSIVE, &end, &done);
+  if ((code & 0xff) == SQLITE_BUSY) return std::nullopt;
   if (code != SQLITE_OK) fail(code, "checkpoint");
-  return {.end = end, .done = done};
+  return LogPosition{.end = end, .done = done};
 }
 
 void Database::set_checkpoint_pages(int pages) {
@@ -429,74 +496,19 @@ void Database::set_cache_bytes(std::size_t bytes) {
 }
 
 void Database::fail(int code, std::string_view doing) const {
-  const int system_error = handle_ ? sqlite3_system_errno(handle_) : 0;
-  const std::string_view kDamaged = "; run `vkb check`, or restore a backup";
-  ErrorCode kind = ErrorCode::io_error;
-  std::string reason = handle_ ? sqlite3_errmsg(handle_) : sqlite3_errstr(code);
-  std::string advice;
-  bool is_ours = false;  // a mistake of the program: its statement is what is asked for then
-  switch (code & 0xff) {
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-      kind = ErrorCode::busy;
-      advice = "; another process uses it: try again when it is done";
-      break;
-    case SQLITE_CORRUPT:
-      kind = ErrorCode::corruption;
-      advice = kDamaged;
-      if (code == SQLITE_CORRUPT_VTAB) {  // an index of documents, which is no truth (R9)
-        reason = "the index of documents " + index_named_in(doing) + "is damaged";
-        advice = "; run `vkb repair`, which makes it anew";
-      }
-      break;
-    case SQLITE_NOTADB:
-      kind = ErrorCode::corruption;
-      advice = "; name another path, or restore a backup";
-      break;
-    case SQLITE_CANTOPEN:
-    case SQLITE_PERM:
-    case SQLITE_READONLY:
-      if (std::string found = unusable_file(path_, (code & 0xff) == SQLITE_READONLY);
-          !found.empty()) {
-        reason = std::move(found);
-      } else if (!advice_for(system_error).empty()) {
-        reason = std::strerror(system_error);
-        advice = advice_for(system_error);
-      } else {
-        advice =
-            "; see that it, its -wal and its -shm are files that this user can write, and that the "
-            "process may open more (ulimit -n)";
-      }
-      break;
-    case SQLITE_FULL:
-      advice = advice_for(ENOSPC);
-      break;
-    case SQLITE_IOERR:
-      advice = advice_for(system_error);
-      if (system_error != 0) reason += std::string(" (") + std::strerror(system_error) + ")";
-      break;
-    case SQLITE_NOMEM:
-      advice = "; free memory, or raise the limit this program runs under";
-      break;
-    case SQLITE_TOOBIG:
-      kind = ErrorCode::invalid_argument;
-      is_ours = true;
-      break;
-    default:
-      is_ours = true;
-      break;
-  }
+  Failure failure = failure_of(code, handle_, path_, doing);
   if (handle_ && sqlite3_extended_errcode(handle_) == SQLITE_IOERR_DATA) {
-    kind = ErrorCode::corruption;
-    reason = "page " + std::to_string(last_bad_page()) + " does not match its checksum";
-    advice = kDamaged;
+    failure.kind = ErrorCode::corruption;
+    failure.reason = "page " + std::to_string(last_bad_page()) + " does not match its checksum";
+    failure.advice = kDamaged;
   }
   if (handle_ && is_given_up()) {
-    advice = "; a sync failed: nothing more is written until the store is closed and opened again";
+    failure.advice =
+        "; a sync failed: nothing more is written until the store is closed and opened again";
   }
-  std::string what(is_ours ? doing.substr(0, 200) : in_words(doing));
+  std::string what(failure.is_ours ? doing.substr(0, 200) : in_words(doing));
   std::ranges::replace(what, '\n', ' ');  // an error is one line
-  throw Error(kind, path_ + ": cannot " + what + ": " + reason + advice);
+  throw Error(failure.kind, path_ + ": cannot " + what + ": " + failure.reason + failure.advice);
 }
 
 Transaction::Transaction(Database& database, Kind kind) : database_(database) {

@@ -130,16 +130,17 @@ class Database {
   // Makes another database, damaged or not, the same as this one in one transaction of its own,
   // beside its readers.
   void copy_over(const std::string& destination);
-  // Moves the WAL's content into the database and syncs that; with truncate the -wal file becomes
-  // empty. Returns false when a reader needs what was there, and not all of it could be done.
-  bool checkpoint(bool truncate);
+  // Moves the WAL's content into the database, syncs that, and empties the -wal file. Returns false
+  // when a reader needs what was there, and not all of it could be done.
+  bool checkpoint();
   // How far a log has come, in pages since it was begun, and how many of these the database has.
   struct LogPosition {
     std::int64_t end = 0;
     std::int64_t done = 0;
   };
-  // After a checkpoint of what readers allow now.
-  LogPosition log_position();
+  // After a checkpoint of what readers allow now, which leaves the -wal file as long as it is.
+  // Nothing when another program makes one at the moment.
+  std::optional<LogPosition> log_position();
   // After how many pages in the WAL a commit does so, without waiting for readers. Where readers
   // never leave the WAL all at once that alone would let it grow for ever: after twice as many a
   // commit waits for them, for a moment (new ones do not enter it meanwhile), so that it begins

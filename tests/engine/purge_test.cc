@@ -268,7 +268,7 @@ TEST_F(Purge, ErasesWhatIsInFreePages) {
     Transaction dropping(db, Transaction::Kind::write);
     db.execute("DROP TABLE scratch");
     dropping.commit();
-    db.checkpoint(true);
+    db.checkpoint();
   }
   ASSERT_NE(everything().find("scratch text 0815"), std::string::npos);
   EXPECT_EQ(collection_.remove(ids), 200u);

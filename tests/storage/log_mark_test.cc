@@ -84,7 +84,7 @@ TEST_F(LogMarks, ADamagedMarkSaysNothing) {
 
 TEST_F(LogMarks, NoneIsLeftWhereNoLogIs) {
   ASSERT_TRUE(fs::exists(path_ + "-mark"));
-  writer_->checkpoint(true);
+  writer_->checkpoint();
   EXPECT_FALSE(fs::exists(path_ + "-mark"));
   writer_->execute("INSERT INTO t VALUES(1)");
   EXPECT_TRUE(fs::exists(path_ + "-mark"));
@@ -94,7 +94,7 @@ TEST_F(LogMarks, NoneIsLeftWhereNoLogIs) {
 }
 
 TEST_F(LogMarks, ALogThatBeginsAnewIsAnother) {
-  writer_->checkpoint(false);
+  writer_->log_position();
   const std::string old_mark = read_whole_file(path_ + "-mark");
   writer_->execute("DELETE FROM t");
   const std::string copy = killed();

@@ -130,7 +130,7 @@ void make_plain(const std::string& path, const std::string& source) {
 TEST(Schema, PageChecksumsComeWhileAReaderHoldsTheLog) {
   TestDatabase source;
   make_collection(source.db(), "kept");
-  source.db().checkpoint(true);
+  source.db().checkpoint();
   const std::string path = source.path() + "_plain";
   make_plain(path, source.path());
   Database early(path, Database::Mode::reader);

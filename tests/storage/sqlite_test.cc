@@ -197,7 +197,7 @@ TEST(Database, R1_AFailedSyncIsNotTriedAgain) {
         SystemCallFaults system_calls;
         system_calls.file_sync_error = EIO;
         const auto write = [&] {
-          at_checkpoint ? (void)db.checkpoint(true) : db.execute("INSERT INTO t VALUES(2)");
+          at_checkpoint ? (void)db.checkpoint() : db.execute("INSERT INTO t VALUES(2)");
         };
         VKB_EXPECT_ERROR(write(), ErrorCode::io_error, "closed and opened again");
       }
@@ -205,7 +205,7 @@ TEST(Database, R1_AFailedSyncIsNotTriedAgain) {
       for (const char* sql : {"INSERT INTO t VALUES(3)", "DELETE FROM t"}) {
         VKB_EXPECT_ERROR(db.execute(sql), ErrorCode::io_error, "closed and opened again");
       }
-      VKB_EXPECT_ERROR(db.checkpoint(true), ErrorCode::io_error, "closed and opened again");
+      VKB_EXPECT_ERROR(db.checkpoint(), ErrorCode::io_error, "closed and opened again");
       EXPECT_EQ(integer_of(db, "SELECT count(*) FROM t WHERE a=1"), 1);
       EXPECT_EQ(integer_of(db, "SELECT count(*) FROM t WHERE a>2"), 0);
     }
@@ -213,7 +213,7 @@ TEST(Database, R1_AFailedSyncIsNotTriedAgain) {
     EXPECT_FALSE(db.is_given_up());
     EXPECT_EQ(integer_of(db, "SELECT count(*) FROM t WHERE a=1"), 1);
     db.execute("INSERT INTO t VALUES(4)");
-    EXPECT_TRUE(db.checkpoint(true));
+    EXPECT_TRUE(db.checkpoint());
   }
 }
 
@@ -314,12 +314,12 @@ TEST(Database, ACheckpointEmptiesTheLogUnlessAReaderNeedsIt) {
     Transaction transaction(reader, Kind::read);
     integer_of(reader, "SELECT count(*) FROM t");
     writer.execute("INSERT INTO t VALUES(2)");
-    writer.checkpoint(false);
-    writer.checkpoint(true);
+    EXPECT_TRUE(writer.log_position());
+    writer.checkpoint();
     EXPECT_GT(std::filesystem::file_size(path + "-wal"), 0u);
     EXPECT_EQ(integer_of(reader, "SELECT count(*) FROM t"), 1);
   }
-  writer.checkpoint(true);
+  writer.checkpoint();
   EXPECT_EQ(std::filesystem::file_size(path + "-wal"), 0u);
   EXPECT_EQ(integer_of(reader, "SELECT count(*) FROM t"), 2);
 }
@@ -405,7 +405,7 @@ TEST(Database, DamagedPagesAreFoundThoughNothingIsInThem) {
     for (int i = 0; i < 100; ++i) db.execute("INSERT INTO t VALUES(randomblob(7000))");
     db.execute("INSERT INTO u SELECT x FROM t LIMIT 3; DELETE FROM t");
     EXPECT_TRUE(db.damaged_pages().empty());  // of which the log has newer ones
-    db.checkpoint(true);
+    db.checkpoint();
   }
   std::string bytes = read_whole_file(path);
   bytes[50 * 8192 + 4000] ^= 1;
