@@ -77,8 +77,8 @@ class Checker {
     }
   }
 
-  // Files that a writer left when it died, or could not remove. They are no damage: the next writer
-  // removes them. One that is at work now may be about to name them, so they are not counted then;
+  // Files that a writer left when it died or could not remove, or that wait for readers. They are no
+  // damage: the next writer removes them. One that is at work now may be about to name them, so they are not counted then;
   // and what it named before it ended is in what is read after the listing.
   void count_orphans() {
     const std::string& directory = store_.segment_directory();
@@ -88,7 +88,9 @@ class Checker {
     if (!store_.writer_holder().empty()) return;
     std::ranges::sort(named);
     result_.orphans = static_cast<std::uint64_t>(std::ranges::count_if(
-        found, [&](const std::string& name) { return !std::ranges::binary_search(named, name); }));
+        found, [&](const std::string& name) {
+          return name.ends_with(kSegmentSuffix) && !std::ranges::binary_search(named, name);
+        }));
   }
 
   // SQLite reads the others. These only a backup does, which would fail.

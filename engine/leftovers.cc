@@ -15,9 +15,16 @@ namespace {
 namespace fs = std::filesystem;
 
 // What a store consists of. With anything else in it a directory is not replaced.
-constexpr std::array<std::string_view, 8> kStoreFiles = {
-    kDatabaseFile,     "vkb.sqlite3-journal", "vkb.sqlite3-mark", "vkb.sqlite3-shm",
-    "vkb.sqlite3-wal", kSegmentFolder,        kWriterLock,        kReportFolder};
+constexpr std::array<std::string_view, 10> kStoreFiles = {kDatabaseFile,
+                                                          "vkb.sqlite3-journal",
+                                                          "vkb.sqlite3-mark",
+                                                          "vkb.sqlite3-salvage",
+                                                          "vkb.sqlite3-salvage-journal",
+                                                          "vkb.sqlite3-shm",
+                                                          "vkb.sqlite3-wal",
+                                                          kSegmentFolder,
+                                                          kWriterLock,
+                                                          kReportFolder};
 
 std::string in(const std::string& directory, std::string_view name) {
   return directory + "/" + std::string(name);

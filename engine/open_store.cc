@@ -7,11 +7,14 @@
 #include <filesystem>
 
 #include "engine/compaction.h"
+#include "engine/leftovers.h"
 #include "engine/open_store.h"
 #include "storage/error.h"
 #include "storage/log_mark.h"
 #include "storage/manifest.h"
+#include "storage/salvage.h"
 #include "storage/schema.h"
+#include "storage/segment_format.h"
 
 namespace vkb {
 namespace {
@@ -21,6 +24,8 @@ using std::chrono::steady_clock;
 // The writer lock is given back this long after the last write.
 constexpr std::chrono::milliseconds kWriterIdle{1000};
 constexpr std::chrono::milliseconds kLockPoll{10};
+// After so long it is looked again whether the readers have gone that need files of before.
+constexpr std::chrono::milliseconds kRemoveAgain{2000};
 
 // Counts the forks that led to this process.
 std::atomic<int> process_generation{0};
@@ -71,6 +76,18 @@ std::string holder_text() {
   return "pid " + std::to_string(getpid()) + " (" + program_invocation_short_name + ")";
 }
 
+std::unique_ptr<FileLock> wait_for_lock(FileSystem& files, const std::string& path,
+                                        std::chrono::milliseconds timeout) {
+  const auto deadline = steady_clock::now() + timeout;
+  while (true) {
+    std::unique_ptr<FileLock> lock = files.try_lock(path, holder_text());
+    // Not of a file that was removed, or exchanged for another, since it was opened.
+    if (lock && lock->excludes()) return lock;
+    if (!lock && steady_clock::now() >= deadline) return nullptr;
+    std::this_thread::sleep_for(kLockPoll);
+  }
+}
+
 OpenedDirectory::OpenedDirectory(const std::string& directory) : path_(canonical_path(directory)) {
   const std::scoped_lock lock(opened_mutex);
   const auto [entry, is_new] = opened.try_emplace(path_, OpenedIn{process_generation.load(), 0});
@@ -87,6 +104,11 @@ OpenedDirectory::~OpenedDirectory() {
   const std::scoped_lock lock(opened_mutex);
   const auto entry = opened.find(path_);
   if (--entry->second.count == 0) opened.erase(entry);
+}
+
+bool OpenedDirectory::is_only() const {
+  const std::scoped_lock lock(opened_mutex);
+  return opened.at(path_).count == 1;
 }
 
 bool is_open_in_process(const std::string& directory) {
@@ -129,7 +151,11 @@ void OpenStore::create_or_check() {
   }
   // Asked first: it is made after the database, see writer().
   const bool has_segments = files_.exists(segment_directory_);
-  if (!options_.abandon_log && writer_holder().empty()) verify_log(path);  // a writer has done it
+  if (options_.abandon_log) {
+    give_up_log();
+  } else if (writer_holder().empty()) {  // a writer has done it
+    verify_log(path);
+  }
   if (files_.file_size(path) > 0 && !is_database_blank()) {
     if (options_.abandon_log) {
       const std::scoped_lock lock(write_mutex_);
@@ -158,6 +184,24 @@ void OpenStore::create_or_check() {
   writer();
   writer_.reset();
   writer_lock_.reset();
+}
+
+// Whoever reads the log next takes it to its first damaged frame. Those who have the store open
+// would not: SQLite compares frames when nobody has it open, and takes them for good then.
+void OpenStore::give_up_log() {
+  const std::string path = database_path(directory_);
+  if (files_.file_size(path) == 0) return;
+  const std::scoped_lock lock(write_mutex_);
+  take_writer_lock();
+  if (!opened_.is_only() || has_connections(files_, directory_)) {
+    throw Error(ErrorCode::busy, "store " + directory_ +
+                                     " is open in a program: its damaged log cannot be given up; "
+                                     "stop it (`vkb serve`, a notebook, ...), then repair");
+  }
+  if (!remove_log_mark(path + "-wal")) {
+    throw Error(ErrorCode::io_error, path + "-mark: cannot be written; see that this user can "
+                                            "write to it, and that its disk has room");
+  }
 }
 
 // Looks at its schema otherwise.
@@ -196,25 +240,10 @@ Database& OpenStore::writer() {
   }
   if (writer_ && writer_->in_transaction()) writer_.reset();
   if (writer_) return *writer_;
-  const auto deadline = steady_clock::now() + options_.lock_timeout;
-  while (!writer_lock_) {
-    writer_lock_ = files_.try_lock(lock_path(directory_), holder_text());
-    if (writer_lock_) break;
-    if (steady_clock::now() >= deadline) {
-      const std::string holder = writer_holder();
-      throw Error(ErrorCode::busy, "store " + directory_ + " is held by another writer, " +
-                                       (holder.empty() ? "unknown" : holder) +
-                                       "; try again when it is done, or stop it");
-    }
-    std::this_thread::sleep_for(kLockPoll);
-  }
+  if (!writer_lock_) take_writer_lock();
   try {
     const std::string path = database_path(directory_);
-    if (options_.abandon_log) {
-      remove_log_mark(path + "-wal");
-    } else {
-      verify_log(path);
-    }
+    verify_log(path);
     // Nothing is made anew over segments: they would all be orphans.
     const bool has_segments = files_.exists(segment_directory_);
     if (has_segments && files_.file_size(path) == 0) throw_database_lost();
@@ -228,23 +257,40 @@ Database& OpenStore::writer() {
       files_.sync_directory(directory_);
       files_.make_directory(segment_directory_);
     }
-    remove_orphans(*database);
+    if (writer_holds_ == 0) remove_orphans(*database);  // nor are files in the making any
+    const std::scoped_lock lock(maintenance_mutex_);
+    if (!maintenance_thread_.joinable()) {
+      maintenance_thread_ = std::thread([this] { maintenance_loop(); });
+    }
     writer_ = std::move(database);
   } catch (...) {
     writer_lock_.reset();
     throw;
   }
-  const std::scoped_lock lock(maintenance_mutex_);
-  if (!maintenance_thread_.joinable()) {
-    maintenance_thread_ = std::thread([this] { maintenance_loop(); });
-  }
   return *writer_;
+}
+
+void OpenStore::take_writer_lock() {
+  writer_lock_ = wait_for_lock(files_, lock_path(directory_), options_.lock_timeout);
+  if (writer_lock_) return;
+  const std::string holder = writer_holder();
+  throw Error(ErrorCode::busy, "store " + directory_ + " is held by another writer, " +
+                                   (holder.empty() ? "unknown" : holder) +
+                                   "; try again when it is done, or stop it");
 }
 
 void OpenStore::release_writer_if_idle() {
   const std::unique_lock lock(write_mutex_, std::try_to_lock);
-  if (!lock || !writer_ || writer_holds_ > 0) return;
-  if (steady_clock::now() - last_write_ < kWriterIdle) return;
+  if (!lock || writer_holds_ > 0) return;
+  const auto idle = steady_clock::now() - last_write_;
+  if (!writer_ && !unremoved_.empty() && idle >= kRemoveAgain && writer_holder().empty()) {
+    try {
+      writer();
+    } catch (const std::exception&) {
+      return;  // the next one may be able to
+    }
+  }
+  if (!writer_ || idle < kWriterIdle) return;
   // Another connection would begin anew as if nothing were.
   if (writer_->is_given_up() || !writer_lock_->excludes()) return;
   close_writer();
@@ -264,29 +310,29 @@ void OpenStore::close_writer() noexcept {
   writer_lock_.reset();
 }
 
+// What writers of before have left.
 void OpenStore::remove_orphans(Database& db) {
+  for (const std::string_view suffix : kSalvageSuffixes) {
+    files_.remove(database_path(directory_) + std::string(suffix));
+  }
   std::vector<std::string> named = list_segment_files(db);
   std::sort(named.begin(), named.end());
   const std::vector<std::string> found = files_.list(segment_directory_);
+  unremoved_.clear();  // since this process wrote last others may have done anything
   // Where one is missing this may be another store's database, or an older one: whoever puts the
   // right one back needs the others.
   if (!std::includes(found.begin(), found.end(), named.begin(), named.end())) return;
-  {
-    const std::scoped_lock lock(unremoved_mutex_);
-    for (const std::string& name : found) {
-      if (!std::binary_search(named.begin(), named.end(), name)) unremoved_.emplace(name, 0);
-    }
+  for (const std::string& name : found) {
+    if (!name.ends_with(kSegmentSuffix)) continue;  // lost+found, and what a user put there
+    if (!std::binary_search(named.begin(), named.end(), name)) unremoved_.emplace(name, 0);
   }
   remove_unnamed(db);
 }
 
 void OpenStore::remove_segment_files(const std::vector<std::string>& names) noexcept {
   try {
-    {
-      const std::scoped_lock lock(unremoved_mutex_);
-      for (const std::string& name : names) unremoved_.emplace(name, 0);
-    }
     const std::scoped_lock lock(write_mutex_);
+    for (const std::string& name : names) unremoved_.emplace(name, 0);
     remove_unnamed(writer());
   } catch (const std::exception&) {
     // Orphans: the next writer that opens the store tries again, and a purge.
@@ -294,7 +340,6 @@ void OpenStore::remove_segment_files(const std::vector<std::string>& names) noex
 }
 
 void OpenStore::remove_unnamed(Database& db) {
-  const std::scoped_lock lock(unremoved_mutex_);
   if (unremoved_.empty()) return;
   const std::optional<Database::LogPosition> log = db.log_position();
   if (!log) return;
@@ -315,12 +360,14 @@ void OpenStore::remove_unnamed(Database& db) {
   });
 }
 
-void OpenStore::remove_what_was_left() {
-  const std::scoped_lock lock(unremoved_mutex_);
-  while (!unremoved_.empty()) {
-    files_.remove(segment_directory_ + "/" + unremoved_.begin()->first);
-    unremoved_.erase(unremoved_.begin());
-  }
+bool OpenStore::empty_log(const std::vector<std::string>& unnamed) {
+  const std::scoped_lock lock(write_mutex_);
+  Database& db = writer();
+  for (const std::string& name : unnamed) unremoved_.emplace(name, 0);
+  if (!db.checkpoint()) return false;
+  for (const auto& [name, end] : unremoved_) files_.remove(segment_directory_ + "/" + name);
+  unremoved_.clear();
+  return true;
 }
 
 std::unique_ptr<Database> OpenStore::take_reader() {

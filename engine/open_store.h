@@ -32,6 +32,10 @@ void check_ef_search(std::uint32_t ef_search);
 
 // What this process writes into a lock it holds: "pid 123 (vkb)".
 std::string holder_text();
+// The lock, of the file that has the name at the end, or nothing when another holds it for longer
+// than is to be waited.
+std::unique_ptr<FileLock> wait_for_lock(FileSystem& files, const std::string& path,
+                                        std::chrono::milliseconds timeout);
 
 // A collection that this process uses. Shared by all its handles.
 // Thread safety: all members.
@@ -73,6 +77,9 @@ class OpenedDirectory {
   ~OpenedDirectory();
   OpenedDirectory(const OpenedDirectory&) = delete;
   OpenedDirectory& operator=(const OpenedDirectory&) = delete;
+
+  // Whether this process has it open once only.
+  bool is_only() const;
 
  private:
   const std::string path_;
@@ -162,10 +169,12 @@ class OpenStore {
   void forget(std::int64_t collection_id);
   // Unlinks files that no committed manifest names any more, once that is so in the database and
   // not in its log alone, which may be lost (R3). While a reader needs the log, and after a failure,
-  // they are left for later: for the next call, for whoever closes the writer or opens the next.
+  // they are left for later: for the next call, for whoever closes the writer or opens the next, and
+  // for the maintenance thread, which tries again from time to time.
   void remove_segment_files(const std::vector<std::string>& names) noexcept;
-  // Removes what remove_segment_files() could not. Throws io_error when it still cannot be.
-  void remove_what_was_left();
+  // Empties the log, and unlinks these and all others that nothing names. Returns false when a
+  // reader needs the log. Throws io_error when a file cannot be removed.
+  bool empty_log(const std::vector<std::string>& unnamed);
 
   // Tells the maintenance thread that a collection has changed.
   void notify(const std::shared_ptr<OpenCollection>& collection);
@@ -198,9 +207,11 @@ class OpenStore {
   void give_back(std::unique_ptr<Database> reader) noexcept;
 
   void create_or_check();
+  void give_up_log();
   bool is_database_blank();
   [[noreturn]] void throw_database_lost() const;
   Database& writer();  // with write_mutex_ held
+  void take_writer_lock();
   void release_writer_if_idle();
   void close_writer() noexcept;  // with write_mutex_ held, or nobody left to take it
   void remove_orphans(Database& db);
@@ -225,10 +236,8 @@ class OpenStore {
   std::unique_ptr<Database> writer_;
   int writer_holds_ = 0;
   std::chrono::steady_clock::time_point last_write_;
-
-  std::mutex unremoved_mutex_;
   // Segment files that nothing names, each with where the log ended when that was so, at the latest,
-  // or 0 when nobody has looked. Guarded by the mutex.
+  // or 0 when nobody has looked.
   std::map<std::string, std::int64_t> unremoved_;
 
   std::mutex collections_mutex_;

@@ -23,14 +23,13 @@ std::vector<std::string> files_of(Database& db, std::int64_t collection_id) {
 }
 
 // Writes every page anew, from what is live: free pages, and the free room of others, hold what
-// was. It all goes through the log, which is emptied then.
-void rewrite_database(OpenStore& store) {
+// was. It all goes through the log, which is emptied then; these files go, and all that nothing
+// names.
+void rewrite_database(OpenStore& store, const std::vector<std::string>& unnamed) {
   const auto deadline = std::chrono::steady_clock::now() + store.options().lock_timeout;
   store.maintain([](Database& db) { db.execute("VACUUM"); });
   store.files().reached("purge_vacuumed");
-  for (bool empty = false; !empty;) {
-    store.maintain([&](Database& db) { empty = db.checkpoint(); });
-    if (empty) return;
+  while (!store.empty_log(unnamed)) {
     if (std::chrono::steady_clock::now() >= deadline) {
       throw Error(ErrorCode::busy, "store " + store.directory() +
                                        ": what was removed is not erased yet, as a reader keeps "
@@ -45,7 +44,7 @@ void rewrite_database(OpenStore& store) {
 bool Collection::purge(const ProgressFunction& progress) {
   const OpenStore::WriterHold hold(*store_);
   const std::int64_t id = open_->collection_id;
-  const std::vector<std::string> before =
+  std::vector<std::string> before =
       store_->read([&](Database& db) { return files_of(db, id); });
   // Leaves dead vectors, with their codes and ids, behind, and brings both indexes up to date.
   if (!compact(progress)) return false;
@@ -55,22 +54,17 @@ bool Collection::purge(const ProgressFunction& progress) {
     touch_collection(db, id, 0, 0, false);  // for whoever has compiled a filter
     after = files_of(db, id);
   });
-  rewrite_database(*store_);
-  // Most are gone: but for readers that needed the log, and files that could not be unlinked, which
-  // a compaction gets over.
-  for (const std::string& file : before) {
-    if (std::find(after.begin(), after.end(), file) == after.end()) {
-      store_->files().remove(store_->segment_directory() + "/" + file);
-    }
+  std::vector<std::string> unnamed;  // most are gone by now: a compaction gets over one that is not
+  for (std::string& file : before) {
+    if (std::ranges::find(after, file) == after.end()) unnamed.push_back(std::move(file));
   }
-  store_->remove_what_was_left();
+  rewrite_database(*store_, unnamed);
   return true;
 }
 
 void Store::purge() {
   const OpenStore::WriterHold hold(*open_);
-  rewrite_database(*open_);
-  open_->remove_what_was_left();
+  rewrite_database(*open_, {});
 }
 
 }  // namespace vkb

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <thread>
 
 #include "engine/leftovers.h"
 #include "engine/open_store.h"
@@ -112,22 +111,11 @@ class Restore {
     manifest_ = *std::move(found);
   }
 
-  // The lock, or nothing when another holds it for longer than is to be waited.
-  std::unique_ptr<FileLock> wait_for_lock(const std::string& path) const {
-    const auto deadline = std::chrono::steady_clock::now() + options_.lock_timeout;
-    while (true) {
-      std::unique_ptr<FileLock> lock = files_.try_lock(path, holder_text());
-      if (lock && lock->excludes()) return lock;
-      if (!lock && std::chrono::steady_clock::now() >= deadline) return nullptr;
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
-  }
-
   // While this is held no copy beside the place is that of a restore that runs.
   void occupy_place() {
     files_.make_directory(fs::path(place_).parent_path().string());
     const std::string path = place_ + ".restoring.lock";
-    place_lock_.lock = wait_for_lock(path);
+    place_lock_.lock = wait_for_lock(files_, path, options_.lock_timeout);
     if (!place_lock_.lock) {
       throw Error(ErrorCode::busy, place_ + ": another restore to it is being made by " +
                                        files_.lock_holder(path) + "; try again when it is done");
@@ -174,7 +162,7 @@ class Restore {
     if (is_open_in_process(place_)) {
       throw Error(ErrorCode::busy, "store " + place_ + " is open in this program: close it first");
     }
-    old_lock_ = wait_for_lock(in_place(kWriterLock));
+    old_lock_ = wait_for_lock(files_, in_place(kWriterLock), options_.lock_timeout);
     if (!old_lock_) {
       throw Error(ErrorCode::busy, "store " + place_ + " is held by another writer, " +
                                        files_.lock_holder(in_place(kWriterLock)) +

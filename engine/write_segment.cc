@@ -70,7 +70,7 @@ class NewSegment {
         row_at_(rows.row_at),
         pool_(pool),
         tick_(tick),
-        name_(make_uuid() + ".vseg"),
+        name_(make_uuid() + std::string(kSegmentSuffix)),
         writer_(store.files(), store.segment_directory() + "/" + name_,
                 shape_of(collection, rows.graph, rows.count)) {}
 

@@ -8,6 +8,7 @@
 #include "storage/error.h"
 #include "storage/file_hash.h"
 #include "storage/json_depth.h"
+#include "storage/segment_format.h"
 
 namespace vkb {
 namespace {
@@ -34,7 +35,7 @@ std::string newer(const std::string& directory, std::string_view name) {
 bool is_file_of_a_store(std::string_view name) {
   if (name == kDatabaseFile) return true;
   const std::string folder = std::string(kSegmentFolder) + "/";
-  return name.starts_with(folder) && name.ends_with(".vseg") &&
+  return name.starts_with(folder) && name.ends_with(kSegmentSuffix) &&
          name.find('/', folder.size()) == std::string_view::npos &&
          name.find('\0') == std::string_view::npos;
 }

@@ -52,14 +52,20 @@ std::int64_t last_key(Database& sound, const std::string& table) {
 
 // Removed with the journal that SQLite keeps beside it.
 struct TemporaryDatabase {
+  const std::string database;  // that it is beside
   const std::string path;
-  explicit TemporaryDatabase(std::string its_path) : path(std::move(its_path)) { remove(); }
+  explicit TemporaryDatabase(const std::string& its_database)
+      : database(its_database), path(its_database + std::string(kSalvageSuffixes[0])) {
+    remove();
+  }
   ~TemporaryDatabase() { remove(); }
   TemporaryDatabase(const TemporaryDatabase&) = delete;
   TemporaryDatabase& operator=(const TemporaryDatabase&) = delete;
   void remove() const {
     std::error_code ignored;
-    for (const char* suffix : {"", "-journal"}) std::filesystem::remove(path + suffix, ignored);
+    for (const std::string_view suffix : kSalvageSuffixes) {
+      std::filesystem::remove(database + std::string(suffix), ignored);
+    }
   }
 };
 
@@ -79,7 +85,7 @@ bool can_salvage(Database& db) {
 }
 
 void salvage(Database& writer, bool may_lose) {
-  const TemporaryDatabase file(writer.path() + "-salvage");
+  const TemporaryDatabase file(writer.path());
   Database sound(file.path, Database::Mode::copy);
   // A statement that fails has to leave nothing; after a crash the file is of no use.
   sound.execute(

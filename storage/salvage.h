@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
+#include <string_view>
+
 #include "storage/sqlite.h"
 
 namespace vkb {
 
 // A database in which pages are damaged, though all that is no cache can be read (R9): the damage
 // is in an index, in the metadata or document index, or in what SQLite keeps about free pages.
+
+// What salvage() leaves beside a database when it is killed.
+inline constexpr std::array<std::string_view, 2> kSalvageSuffixes = {"-salvage",
+                                                                     "-salvage-journal"};
 
 // Whether that is so. Reads all of it.
 bool can_salvage(Database& db);

@@ -18,6 +18,7 @@ namespace vkb {
 
 inline constexpr std::array<char, 8> kSegmentMagic = {'v', 'k', 'b', 's', 'e', 'g', '\r', '\n'};
 inline constexpr std::uint32_t kSegmentFormatVersion = 3;
+inline constexpr std::string_view kSegmentSuffix = ".vseg";  // of a file's name
 inline constexpr std::size_t kSegmentHeaderBytes = 4096;
 inline constexpr std::size_t kSectionAlignment = 4096;
 inline constexpr std::size_t kSegmentPageBytes = 4096;  // what a page checksum is of

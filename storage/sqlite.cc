@@ -457,10 +457,14 @@ bool Database::checkpoint() {
 std::optional<Database::LogPosition> Database::log_position() {
   int end = 0;
   int done = 0;
-  const int code =
-      sqlite3_wal_checkpoint_v2(handle_, nullptr, SQLITE_CHECKPOINT_PASSIVE, &end, &done);
-  if ((code & 0xff) == SQLITE_BUSY) return std::nullopt;
-  if (code != SQLITE_OK) fail(code, "checkpoint");
+  int code = sqlite3_wal_checkpoint_v2(handle_, nullptr, SQLITE_CHECKPOINT_PASSIVE, &end, &done);
+  if (code == SQLITE_OK && done < end) {
+    // SQLite syncs when all of the log is done, as it goes on relying on the log till then.
+    sqlite3_file* file = nullptr;
+    sqlite3_file_control(handle_, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+    code = file->pMethods->xSync(file, SQLITE_SYNC_NORMAL);
+  }
+  if (code != SQLITE_OK) return std::nullopt;
   return LogPosition{.end = end, .done = done};
 }
 

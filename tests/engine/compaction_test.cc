@@ -3,9 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <filesystem>
 #include <limits>
 #include <mutex>
+#include <thread>
 
 #include "engine/record_writer.h"
 #include "engine/tuning.h"
@@ -297,6 +299,47 @@ TEST_F(Compaction, AFileThatStaysIsRemovedByTheNextWriter) {
   Opened next(directory_.path(), &files_);
   next.upsert(test_records(1, 4));
   EXPECT_TRUE(files_.list(next.store.segment_directory()).empty());
+}
+
+template <typename Condition>
+bool comes_true(Condition condition) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return true;
+}
+
+// R3: a reader needs the log, and so the files that are named without it. Nobody writes later.
+TEST_F(Compaction, FilesThatWaitForAReaderGoWhenItHasEnded) {
+  Opened opened(directory_.path());
+  opened.upsert(test_records(3, 4));
+  opened.seal();
+  const auto files = [&] { return opened.store.files().list(opened.store.segment_directory()); };
+  Database reader(directory_.file("vkb.sqlite3"), Database::Mode::reader);
+  {
+    const Transaction reading(reader, Transaction::Kind::read);
+    Statement(reader, "SELECT count(*) FROM record").step();
+    for (const char* id : {"r0", "r1", "r2"}) opened.remove(id);
+    maintain_collection(opened.store, *opened.collection);
+    EXPECT_EQ(files().size(), 1u);
+    EXPECT_TRUE(comes_true([&] { return opened.store.writer_holder().empty(); }));
+    EXPECT_EQ(files().size(), 1u);
+  }
+  EXPECT_TRUE(comes_true([&] { return files().empty(); }));
+}
+
+// What a killed repair leaves; it has all records in it.
+TEST_F(Compaction, TheNextWriterRemovesWhatASalvageLeft) {
+  const std::string left = directory_.file("vkb.sqlite3-salvage");
+  {
+    Opened opened(directory_.path());
+    opened.upsert(test_records(3, 4));
+  }
+  for (const char* suffix : {"", "-journal"}) write_whole_file(left + suffix, "r1");
+  Opened(directory_.path()).upsert(test_records(1, 4));
+  for (const char* suffix : {"", "-journal"}) EXPECT_FALSE(std::filesystem::exists(left + suffix));
 }
 
 // The maintenance thread indexes documents when many are not; compact() all of them.

@@ -315,6 +315,15 @@ TEST_F(Purge, SaysWhenAFileCannotBeRemoved) {
   EXPECT_FALSE(fs::exists(path_ + "/segments/" + old));
 }
 
+TEST_F(Purge, LeavesAloneWhatIsNoSegment) {
+  collection_.add(std::vector{secret_record(1, secrets_)});
+  remove_secret();
+  fs::create_directory(path_ + "/segments/lost+found");
+  EXPECT_TRUE(collection_.purge());
+  EXPECT_TRUE(fs::exists(path_ + "/segments/lost+found"));
+  EXPECT_EQ(store_.check(true).orphans, 0u);
+}
+
 TEST_F(Purge, CanBeStoppedAndRepeated) {
   const std::vector<Record> others = test_records(kMany, kDim);
   collection_.add(others);

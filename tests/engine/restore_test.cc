@@ -126,7 +126,9 @@ TEST_F(Backups, RestoreTouchesNothingButStores) {
   const std::string target = other_store(directory_);
   fs::create_directories(target + "/reports/1");
   write_whole_file(target + "/reports/1/report.json", "of an import");
+  write_whole_file(target + "/vkb.sqlite3-salvage", "of a repair that was killed");
   restore(backup_, target, {.replace = true});
+  EXPECT_FALSE(fs::exists(target + "/vkb.sqlite3-salvage"));
   EXPECT_EQ(read_whole_file(target + "/reports/1/report.json"), "of an import");
   FaultyFileSystem files;
   files.fail(FileCall::rename, 2);  // the first one exchanges the stores

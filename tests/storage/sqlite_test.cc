@@ -324,6 +324,28 @@ TEST(Database, ACheckpointEmptiesTheLogUnlessAReaderNeedsIt) {
   EXPECT_EQ(integer_of(reader, "SELECT count(*) FROM t"), 2);
 }
 
+// R3: files are unlinked by what it says.
+TEST(Database, WhatALogPositionCallsDoneIsDurable) {
+  const TempDirectory directory;
+  const std::string path = directory.file("db");
+  Database writer(path, Mode::writer);
+  writer.execute("CREATE TABLE t(a); INSERT INTO t VALUES(1)");
+  Database reader(path, Mode::reader);
+  const Transaction transaction(reader, Kind::read);
+  integer_of(reader, "SELECT count(*) FROM t");
+  writer.execute("INSERT INTO t VALUES(2)");
+  SystemCallFaults system_calls;
+  const auto position = writer.log_position();
+  ASSERT_TRUE(position);
+  EXPECT_GT(position->done, 0);
+  EXPECT_LT(position->done, position->end);
+  // The log before it is copied, and the database after.
+  EXPECT_EQ(system_calls.calls, (std::vector<std::string>{"sync file", "sync file"}));
+  system_calls.file_sync_error = EIO;
+  writer.execute("PRAGMA synchronous=OFF; INSERT INTO t VALUES(3)");
+  EXPECT_FALSE(writer.log_position());
+}
+
 // A database of some hundred pages of which every row is in the main file.
 void make_large(const std::string& path) {
   Database db(path, Mode::writer);

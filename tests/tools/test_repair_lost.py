@@ -68,18 +68,9 @@ def test_a_damaged_log_is_named_and_given_up_on_demand(vkb, vkb_binary, tmp_path
     """R1, R8: SQLite itself would end the log at the damage, without a word."""
     store = tmp_path / "kb"
     at = ["--path", store]
-    vkb("add", "--jsonl", "-", "--collection", "notes", *at, input=record_lines(0, 10))
-    command = [str(vkb_binary), "add", "--jsonl", "-", "--collection", "notes", *map(str, at)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, cwd=tmp_path) as adding:
-        adding.stdin.write(record_lines(10, 20_000).encode())
-        adding.stdin.flush()
-        while int(vkb("count", *at).stdout) < 5000:
-            pass
-        adding.kill()
-    log = store / "vkb.sqlite3-wal"
-    sound = log.read_bytes()
+    add_and_kill(vkb, vkb_binary, store)
     (store / "vkb.sqlite3-shm").unlink()
-    log.write_bytes(sound[: len(sound) // 2] + b"\xff" + sound[len(sound) // 2 + 1 :])
+    damage_log(store)
 
     for verb in (["count"], ["query", "--vector", "[0,0,1,0.5]"], ["delete", "--id", "r3"], ["repair"]):
         refused = vkb(*verb, *at, check=False)
@@ -94,6 +85,27 @@ def test_a_damaged_log_is_named_and_given_up_on_demand(vkb, vkb_binary, tmp_path
     assert done["log_given_up"]
     assert "vkb.sqlite3-wal" in done["found"][0]["message"]
     assert 10 <= int(vkb("count", *at).stdout) < 20_000
+    assert json.loads(vkb("check", "--deep", "--json", *at).stdout)["ok"]
+
+
+def test_a_damaged_log_is_not_given_up_beside_a_reader(vkb, vkb_binary, tmp_path):
+    """R8: SQLite does not compare a log again while a program has it open."""
+    store = tmp_path / "kb"
+    at = ["--path", store]
+    add_and_kill(vkb, vkb_binary, store)
+    command = [str(vkb_binary), "export", "--jsonl", "-", *map(str, at)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as reading:
+        assert reading.stdout.readline().startswith(b"{")  # it waits for more to be read
+        damage_log(store)
+        damaged = (store / "vkb.sqlite3-wal").read_bytes()
+        refused = vkb("repair", "--lost", tmp_path / "lost.jsonl", *at, check=False)
+        assert refused.returncode == 4
+        assert "is open in a program" in refused.stderr
+        assert (store / "vkb.sqlite3-wal").read_bytes() == damaged
+        reading.kill()
+    done = json.loads(vkb("repair", "--lost", tmp_path / "lost.jsonl", "--json", *at).stdout)
+    assert done["ok"]
+    assert done["log_given_up"]
     assert json.loads(vkb("check", "--deep", "--json", *at).stdout)["ok"]
 
 
@@ -114,6 +126,26 @@ def test_nothing_is_made_anew_over_segments(vkb, tmp_path, how):
         assert refused.returncode == 1
         assert "the records of this store are lost" in refused.stderr
     assert sorted(path.name for path in (store / "segments").iterdir()) == segments
+
+
+def add_and_kill(vkb, vkb_binary, store):
+    """Leaves a log behind, with a half of 20,000 records or so."""
+    at = ["--path", str(store)]
+    vkb("add", "--jsonl", "-", "--collection", "notes", *at, input=record_lines(0, 10))
+    command = [str(vkb_binary), "add", "--jsonl", "-", "--collection", "notes", *at]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as adding:
+        adding.stdin.write(record_lines(10, 20_000).encode())
+        adding.stdin.flush()
+        while int(vkb("count", *at).stdout) < 5000:
+            pass
+        adding.kill()
+
+
+def damage_log(store):
+    log = store / "vkb.sqlite3-wal"
+    with log.open("r+b") as file:
+        file.seek(log.stat().st_size // 2)
+        file.write(b"\xff")
 
 
 def record_lines(first: int, end: int) -> str:
