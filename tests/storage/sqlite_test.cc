@@ -2,6 +2,7 @@
 #include "storage/sqlite.h"
 
 #include <gtest/gtest.h>
+#include <sqlite3.h>
 
 #include <algorithm>
 #include <atomic>
@@ -439,6 +440,49 @@ TEST(Database, DamagedPagesAreFoundThoughNothingIsInThem) {
   // What the log has of it counts.
   db.execute("INSERT INTO t SELECT randomblob(7000) FROM u, u AS v, u AS w, u AS x, u AS y");
   EXPECT_TRUE(db.damaged_pages().empty());
+}
+
+// Puts SQLite's locks in a file elsewhere than at a gigabyte. It counts for the process, and a
+// database that was made meanwhile is not to be used afterwards.
+class PlaceOfLocks {
+ public:
+  explicit PlaceOfLocks(unsigned place) { sqlite3_test_control(kWhich, place); }
+  ~PlaceOfLocks() { sqlite3_test_control(kWhich, static_cast<unsigned>(before_)); }
+  PlaceOfLocks(const PlaceOfLocks&) = delete;
+  PlaceOfLocks& operator=(const PlaceOfLocks&) = delete;
+
+ private:
+  static constexpr int kWhich = SQLITE_TESTCTRL_PENDING_BYTE;
+  const int before_ = sqlite3_test_control(kWhich, 0U);
+};
+
+// It has no checksum, as SQLite never writes it.
+TEST(Database, ThePageOfTheLocksIsNotDamaged) {
+  const TempDirectory directory;
+  const std::string path = directory.file("db");
+  constexpr std::size_t kPage = 8192;
+  const PlaceOfLocks place(40 * kPage);
+  Database db(path, Mode::writer);
+  db.execute("CREATE TABLE t(x)");
+  for (int i = 0; i < 100; ++i) db.execute("INSERT INTO t VALUES(randomblob(7000))");
+  db.checkpoint();
+  ASSERT_EQ(read_whole_file(path).substr(40 * kPage, kPage), std::string(kPage, '\0'));
+  EXPECT_TRUE(db.damaged_pages().empty());
+  EXPECT_TRUE(db.quick_check().empty());
+  db.copy_to(directory.file("copy"));
+  db.execute("VACUUM");
+  db.checkpoint();
+  for (const std::string& each : {path, directory.file("copy")}) {
+    Database copy(each, Mode::reader);
+    EXPECT_TRUE(copy.damaged_pages().empty());
+    Statement rows(copy, "SELECT count(*), sum(length(x)) FROM t");
+    ASSERT_TRUE(rows.step());
+    EXPECT_EQ(rows.integer(1), 700'000);
+  }
+  std::string bytes = read_whole_file(path);
+  bytes[41 * kPage + 4000] ^= 1;
+  write_whole_file(path, bytes);
+  EXPECT_EQ(Database(path, Mode::reader).damaged_pages(), std::vector<std::uint64_t>{42});
 }
 
 TEST(Database, QuickCheckFindsADamagedPage) {
