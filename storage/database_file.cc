@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <new>
 
 #include "storage/error.h"
 #include "storage/system_advice.h"
@@ -21,7 +22,11 @@ namespace {
 
 }  // namespace
 
-DatabaseFile::DatabaseFile(const std::string& path) : path_(path) {
+// Its type has a const in newer versions of SQLite.
+DatabaseFile::DatabaseFile(const std::string& path)
+    : path_(path),
+      name_(const_cast<char*>(sqlite3_create_filename(path.c_str(), "", "", 0, nullptr))) {
+  if (!name_) throw std::bad_alloc();
   sqlite3_vfs* vfs = sqlite3_vfs_find(nullptr);
   memory_.resize(static_cast<std::size_t>(vfs->szOsFile) / sizeof(std::max_align_t) + 1);
   struct ::stat about {};
@@ -34,9 +39,14 @@ DatabaseFile::DatabaseFile(const std::string& path) : path_(path) {
   }
   int flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_MAIN_DB;
   sqlite3_int64 size = 0;
-  if (vfs->xOpen(vfs, path.c_str(), get(), flags, &flags) != SQLITE_OK) fail(path, "open it");
+  if (vfs->xOpen(vfs, name_.get(), get(), flags, &flags) != SQLITE_OK) fail(path, "open it");
+  if (get()->pMethods->xFileSize(get(), &size) != SQLITE_OK) {
+    const int error = errno;
+    get()->pMethods->xClose(get());
+    errno = error;
+    fail(path, "look at its size");
+  }
   is_open_ = true;
-  if (get()->pMethods->xFileSize(get(), &size) != SQLITE_OK) fail(path, "look at its size");
   size_ = static_cast<std::uint64_t>(size);
 }
 
@@ -52,6 +62,8 @@ bool DatabaseFile::read(std::uint64_t offset, std::span<std::byte> out) {
   if (code != SQLITE_OK) fail(path_, "read it");
   return true;
 }
+
+void DatabaseFile::FreeName::operator()(char* name) const noexcept { sqlite3_free_filename(name); }
 
 sqlite3_file* DatabaseFile::get() noexcept {
   return reinterpret_cast<sqlite3_file*>(memory_.data());

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -30,7 +31,13 @@ class DatabaseFile {
  private:
   sqlite3_file* get() noexcept;
 
+  // As the VFS wants it: room for parameters around it, and there until the file is closed.
+  struct FreeName {
+    void operator()(char* name) const noexcept;
+  };
+
   const std::string path_;
+  const std::unique_ptr<char, FreeName> name_;
   std::vector<std::max_align_t> memory_;
   bool is_open_ = false;
   std::uint64_t size_ = 0;
