@@ -12,6 +12,7 @@
 #include "engine/check_graph.h"
 #include "engine/codes.h"
 #include "engine/findings.h"
+#include "engine/leftovers.h"
 #include "engine/open_store.h"
 #include "storage/backup_manifest.h"
 #include "storage/document_index.h"
@@ -43,9 +44,7 @@ class Checker {
     if (deep_) {
       if (findings.empty()) check_free_pages();
       check_references();
-      for (const std::string& finding : backup_findings(store_.files(), store_.directory())) {
-        report(std::string(kBackupManifest), finding, false);
-      }
+      check_backup();
     }
     count_orphans();
     const std::vector<CollectionRow> collections = readable_collections();
@@ -91,6 +90,15 @@ class Checker {
         found, [&](const std::string& name) {
           return name.ends_with(kSegmentSuffix) && !std::ranges::binary_search(named, name);
         }));
+  }
+
+  // A backup that programs have written to is a store of its own, as backup() has it.
+  void check_backup() {
+    const std::string& directory = store_.directory();
+    if (store_.files().exists(directory + "/" + std::string(kWriterLock))) return;
+    for (const std::string& finding : backup_findings(store_.files(), directory)) {
+      report(std::string(kBackupManifest), finding, false);
+    }
   }
 
   // SQLite reads the others. These only a backup does, which would fail.

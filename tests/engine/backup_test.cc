@@ -265,6 +265,15 @@ TEST_F(Backups, AreNotReplacedWhileSomebodyReadsThem) {
   EXPECT_EQ(wrong_with_backup(backup_, first_), "");
 }
 
+// What programs have written to is a store, and no damaged backup.
+TEST_F(Backups, AreStoresOnceTheyAreWrittenTo) {
+  store_.backup(backup_);
+  Store::open(backup_).collection("vectors").add(test_records(20, 4, 7, "more"));
+  const CheckResult result = Store::open(backup_, {.read_only = true}).check(true);
+  EXPECT_EQ(result.problems.size(), 0u) << result.problems.front().message;
+  EXPECT_EQ(result.records, 50u);
+}
+
 // check() finds in a backup all that restore() would refuse.
 TEST_F(Backups, AreProvedByACheck) {
   store_.backup(backup_);
