@@ -224,6 +224,8 @@ class Backup {
     file->append(std::as_bytes(std::span(json)));
     file->publish();
     files_.reached("backup_manifest_written");
+    check_unused();  // as it was at the beginning: the copy may have taken long
+    check_destination();
     // Of whoever read the old database here: they are not the new one's.
     for (const char* suffix : {"-mark", "-wal", "-shm"})
       files_.remove(path(kDatabaseFile) + suffix);

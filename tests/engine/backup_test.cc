@@ -265,6 +265,42 @@ TEST_F(Backups, AreNotReplacedWhileSomebodyReadsThem) {
   EXPECT_EQ(wrong_with_backup(backup_, first_), "");
 }
 
+// Nor when he began to while the new one was being made.
+TEST_F(Backups, AreNotReplacedOnceSomebodyUsesThem) {
+  store_.backup(backup_);
+  const std::vector<std::string> names = names_in(backup_);
+  const std::string manifest = read_whole_file(backup_ + "/backup.json");
+  const Expected second = grow();
+  collection_.compact();  // the new one does not need the old segment
+  const auto meanwhile = [&](const std::function<void()>& use) {
+    files_.set_hook([&, use](FileCall, const std::string& point) {
+      if (point == "backup_manifest_written") use();
+    });
+  };
+  std::optional<Store> reader;
+  meanwhile([&] {
+    reader.emplace(Store::open(backup_, {.read_only = true}));
+    EXPECT_EQ(reader->collection("vectors").count(), 30u);
+  });
+  VKB_EXPECT_ERROR(store_.backup(backup_), ErrorCode::busy,
+                   "backup destination " + backup_ + " is open");
+  EXPECT_EQ(differences(first_, reader->collection("vectors")), "");
+  EXPECT_EQ(wrong_with_backup(backup_, first_), "");
+  EXPECT_EQ(read_whole_file(backup_ + "/backup.json"), manifest);
+  reader.reset();
+  for (const char* of_reader : {"/vkb.sqlite3-wal", "/vkb.sqlite3-shm"}) {
+    fs::remove(backup_ + of_reader);
+  }
+  EXPECT_EQ(names_in(backup_), names);
+
+  meanwhile([&] { Store::open(backup_).collection("vectors").remove({&records_[0].id, 1}); });
+  VKB_EXPECT_ERROR(store_.backup(backup_), ErrorCode::already_exists, "programs write to");
+  files_.set_hook({});
+  Expected changed = first_;
+  changed.erase(records_[0].id);
+  EXPECT_EQ(wrong_with(backup_, changed), "");
+}
+
 // What programs have written to is a store, and no damaged backup.
 TEST_F(Backups, AreStoresOnceTheyAreWrittenTo) {
   store_.backup(backup_);
