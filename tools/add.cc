@@ -95,8 +95,19 @@ class Adder {
   void make_collection() {
     if (collection_) return;
     if (!store_) store_ = context_.open_to_write(true);
+    const std::optional<std::string> model = info_.options.model;
     collection_ = store_->get_or_create_collection(info_.name, info_.options);
-    check_options(collection_->info(InfoDetail::records));  // another process may have made it
+    info_ = collection_->info(InfoDetail::records);
+    check_options(info_);  // another process may have made it
+    if (model) set_model(*model);
+  }
+
+  // That of the vectors to store.
+  void set_model(const std::string& model) {
+    check_model(info_, model);
+    if (info_.options.model) return;
+    info_.options.model = model;
+    if (collection_) collection_->modify({.model = model});
   }
 
   void check_options(const CollectionInfo& info) const {
@@ -187,9 +198,7 @@ class Adder {
       check_dimension(vectors[i], batch_lines_[places[i]]);
       batch_[places[i]].embedding = std::move(vectors[i]);
     }
-    if (info_.options.model) return;
-    info_.options.model = options.model;
-    if (collection_) collection_->modify({.model = options.model});
+    set_model(options.model);
   }
 
   std::string at_line(std::uint64_t line) const {

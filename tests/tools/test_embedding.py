@@ -19,6 +19,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.requests.append((self.path, body, dict(self.headers)))
+        self.server.meanwhile()
         vectors = [[float(len(t)), float(t.count("a")), 1.0] for t in body.get("input", [])]
         if body["model"] == "missing":
             return self.answer(404, {"error": "model 'missing' not found"})
@@ -44,6 +45,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def endpoint():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.requests = []
+    server.meanwhile = lambda: None  # called before an answer
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -116,6 +118,28 @@ def test_another_model_is_refused_and_named(vkb, store, tmp_path, endpoint):
     assert "'tiny'" in done.stderr and "'other'" in done.stderr
     assert vkb("query", "--text", "aaa", "--path", store, "--model", "tiny").returncode == 0
     assert vkb("query", "--text", "aaa", "--path", store, "--any-model").returncode == 0
+
+
+@pytest.mark.parametrize("model", ["other", "tiny", None])
+def test_a_collection_that_another_process_makes_meanwhile_keeps_its_model(
+    vkb, store_dir, tmp_path, endpoint, model
+):
+    (tmp_path / "vkb.yaml").write_text(
+        f"vector_store: {{ path: {store_dir}, collection: notes }}\n"
+        f"embedding: {{ url: {endpoint.url}, model: tiny }}\n"
+    )
+    theirs = lines([{"id": "theirs", "embedding": [1, 2, 3]}])
+    of_model = ["--model", model] if model else []
+    endpoint.meanwhile = lambda: vkb("add", "--jsonl", "-", *of_model, input=theirs)
+    done = vkb("add", "--jsonl", "-", input=lines(DOCUMENTS), check=False)
+    is_other = model == "other"
+    assert done.returncode == (1 if is_other else 0)
+    if is_other:
+        assert is_one_error_line(done.stderr)
+        assert "'tiny'" in done.stderr and "'other'" in done.stderr
+        assert "nothing was stored" in done.stderr
+    assert vkb("count").stdout == ("1\n" if is_other else "4\n")
+    assert json.loads(vkb("info", "--json").stdout)["model"] == ("other" if is_other else "tiny")
 
 
 def test_another_dimension_is_refused_and_named(vkb, store_dir, endpoint):
