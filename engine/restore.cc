@@ -9,6 +9,7 @@
 #include "engine/leftovers.h"
 #include "engine/open_store.h"
 #include "storage/backup_manifest.h"
+#include "storage/database_file.h"
 #include "storage/error.h"
 #include "storage/file_hash.h"
 #include "storage/segment.h"
@@ -214,11 +215,14 @@ class Restore {
       if (error.code() != ErrorCode::not_found) throw;
       differs(file, "it is missing");
     }
-    if (const std::uint64_t size = mapped->bytes().size(); size != file.bytes) {
-      differs(file,
-              "expected " + std::to_string(file.bytes) + " bytes, found " + std::to_string(size));
-    }
+    expect_size(file, mapped->bytes().size());
     return mapped;
+  }
+
+  void expect_size(const BackupFile& file, std::uint64_t size) const {
+    if (size == file.bytes) return;
+    differs(file,
+            "expected " + std::to_string(file.bytes) + " bytes, found " + std::to_string(size));
   }
 
   void expect_hash(const BackupFile& file, const FileHash& hash) const {
@@ -230,10 +234,12 @@ class Restore {
 
   // A copy always: SQLite will write into it.
   void copy_database(const BackupFile& file) {
-    const std::unique_ptr<MappedFile> source = map(file);
+    DatabaseFile source(backup_ + "/" + file.name);  // this program may have it open
+    if (!source.is_open()) differs(file, "it is missing");
+    expect_size(file, source.size());
     const std::unique_ptr<NewFile> target = files_.create(in_copy(file.name));
     FileHash hash;
-    read_pieces(*source, 0, file.bytes, [&](std::span<const std::byte> piece) {
+    read_pieces(source, [&](std::span<const std::byte> piece) {
       hash.update(piece);
       target->append(piece);
       tick();

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "storage/database_file.h"
 #include "storage/error.h"
 #include "storage/file_hash.h"
 #include "storage/json_depth.h"
@@ -21,7 +20,6 @@ constexpr int kDeepest = 8;
 // A manifest ends with the hash of all its bytes before these.
 constexpr std::string_view kBeforeHash = "\"xxh3_128\": \"";
 constexpr std::size_t kHashDigits = 32;
-constexpr std::size_t kPieceBytes = std::size_t{1} << 20;
 constexpr std::string_view kAfterHash = "\"\n}\n";
 
 std::string in(const std::string& directory, std::string_view name) {
@@ -49,13 +47,8 @@ std::string hash_of(std::string_view text) {
 // As describe_file() of all of a database, which may be open.
 BackupFile describe_database(const std::string& directory) {
   DatabaseFile file(in(directory, kDatabaseFile));
-  std::vector<std::byte> piece(kPieceBytes);
   FileHash hash;
-  for (std::uint64_t at = 0; at < file.size(); at += piece.size()) {
-    const std::span part = std::span(piece).first(std::min(kPieceBytes, file.size() - at));
-    if (!file.read(at, part)) break;
-    hash.update(part);
-  }
+  read_pieces(file, [&](auto piece) { hash.update(piece); });
   return {.name = std::string(kDatabaseFile),
           .bytes = file.size(),
           .hashed_bytes = file.size(),

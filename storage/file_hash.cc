@@ -59,4 +59,13 @@ void read_pieces(const MappedFile& file, std::uint64_t offset, std::uint64_t byt
   }
 }
 
+void read_pieces(DatabaseFile& file, const std::function<void(std::span<const std::byte>)>& visit) {
+  std::vector<std::byte> buffer(std::min(file.size(), kPieceBytes));
+  for (std::uint64_t at = 0; at < file.size(); at += buffer.size()) {
+    const auto piece = std::span(buffer).first(std::min(file.size() - at, kPieceBytes));
+    if (!file.read(at, piece)) return;
+    visit(piece);
+  }
+}
+
 }  // namespace vkb

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 
+#include "storage/database_file.h"
 #include "storage/file.h"
 
 namespace vkb {
@@ -33,5 +34,7 @@ class FileHash {
 // mapped where that works: a large file passed over once is not to fill this process's memory.
 void read_pieces(const MappedFile& file, std::uint64_t offset, std::uint64_t bytes,
                  const std::function<void(std::span<const std::byte>)>& visit);
+// The same of all of a database's file, or of what is left of it when it is cut meanwhile.
+void read_pieces(DatabaseFile& file, const std::function<void(std::span<const std::byte>)>& visit);
 
 }  // namespace vkb

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
+
 #include "tests/engine/backups.h"
 
 namespace vkb {
@@ -160,6 +162,34 @@ TEST_F(Backups, RestoreRefusesAStoreThatIsOpen) {
   const auto lock = files_.try_lock(target + "/writer.lock", "pid 1 (somebody)");
   VKB_EXPECT_ERROR(restore(backup_, target, at_once), ErrorCode::busy, "pid 1 (somebody)");
   EXPECT_EQ(wrong_with(target, kOther), "");
+}
+
+// SQLite's locks belong to the process, which loses them when it closes any descriptor of the file.
+class LocksOf {
+ public:
+  explicit LocksOf(const std::string& path) : fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {}
+  ~LocksOf() { ::close(fd_); }
+  LocksOf(const LocksOf&) = delete;
+  LocksOf& operator=(const LocksOf&) = delete;
+  bool are_held() const {
+    struct ::flock lock {};
+    lock.l_type = F_WRLCK;
+    EXPECT_EQ(::fcntl(fd_, F_OFD_GETLK, &lock), 0);
+    return lock.l_type != F_UNLCK;
+  }
+
+ private:
+  const int fd_;
+};
+
+TEST_F(Backups, MayBeOpenInTheProgramThatRestoresThem) {
+  store_.backup(backup_);
+  const Store reader = Store::open(backup_, {.read_only = true});
+  EXPECT_EQ(reader.collection("vectors").count(), 30u);
+  const LocksOf database(backup_ + "/vkb.sqlite3");
+  ASSERT_TRUE(database.are_held());
+  EXPECT_EQ(wrong_with_backup(backup_, first_), "");
+  EXPECT_TRUE(database.are_held());
 }
 
 TEST_F(Backups, RestoreReplacesInOneStep) {
