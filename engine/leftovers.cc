@@ -7,6 +7,7 @@
 
 #include "engine/open_store.h"
 #include "storage/backup_manifest.h"
+#include "storage/database_file.h"
 #include "storage/error.h"
 
 namespace vkb {
@@ -63,8 +64,10 @@ std::string foreign_name(const std::vector<std::string>& names) {
 }
 
 bool has_connections(FileSystem& files, const std::string& directory) {
-  // SQLite's connections to a database in WAL mode hold a lock of this file while they are open.
-  return !files.lock_holder(in(directory, kDatabaseFile) + "-shm").empty();
+  const std::string path = in(directory, kDatabaseFile);
+  if (!files.exists(path + "-shm")) return false;  // whoever has it open keeps this beside it
+  DatabaseFile file(path, DatabaseFile::Use::lock);
+  return file.is_open() && file.has_connections();
 }
 
 std::vector<std::string> remove_cut_short(FileSystem& files, const std::string& place) {

@@ -23,7 +23,7 @@ namespace {
 }  // namespace
 
 // Its type has a const in newer versions of SQLite.
-DatabaseFile::DatabaseFile(const std::string& path)
+DatabaseFile::DatabaseFile(const std::string& path, Use use)
     : path_(path),
       name_(const_cast<char*>(sqlite3_create_filename(path.c_str(), "", "", 0, nullptr))) {
   if (!name_) throw std::bad_alloc();
@@ -37,15 +37,20 @@ DatabaseFile::DatabaseFile(const std::string& path)
   if (!S_ISREG(about.st_mode)) {  // a pipe would hold it up
     throw Error(ErrorCode::io_error, path + ": cannot open it: not a regular file; move it away");
   }
-  int flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_MAIN_DB;
+  int flags = (use == Use::lock ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) |
+              SQLITE_OPEN_MAIN_DB;
   sqlite3_int64 size = 0;
   if (vfs->xOpen(vfs, name_.get(), get(), flags, &flags) != SQLITE_OK) fail(path, "open it");
-  if (get()->pMethods->xFileSize(get(), &size) != SQLITE_OK) {
-    const int error = errno;
+  const auto close_and_fail = [&](int error, const std::string& doing) {
     get()->pMethods->xClose(get());
     errno = error;
-    fail(path, "look at its size");
+    fail(path, doing);
+  };
+  if (get()->pMethods->xFileSize(get(), &size) != SQLITE_OK) {
+    close_and_fail(errno, "look at its size");
   }
+  // Where it may not be written, SQLite opens it to read.
+  if (use == Use::lock && (flags & SQLITE_OPEN_READONLY) != 0) close_and_fail(EACCES, "lock it");
   is_open_ = true;
   size_ = static_cast<std::uint64_t>(size);
 }
@@ -61,6 +66,18 @@ bool DatabaseFile::read(std::uint64_t offset, std::span<std::byte> out) {
   if (code == SQLITE_IOERR_SHORT_READ) return false;  // cut just now
   if (code != SQLITE_OK) fail(path_, "read it");
   return true;
+}
+
+bool DatabaseFile::has_connections() {
+  // SQLite does the same when it closes a connection, to see whether that was the last one.
+  const sqlite3_io_methods& methods = *get()->pMethods;
+  int code = methods.xLock(get(), SQLITE_LOCK_SHARED);
+  if (code == SQLITE_OK) code = methods.xLock(get(), SQLITE_LOCK_EXCLUSIVE);
+  const int error = errno;
+  methods.xUnlock(get(), SQLITE_LOCK_NONE);
+  errno = error;
+  if (code != SQLITE_OK && code != SQLITE_BUSY) fail(path_, "lock it");
+  return code == SQLITE_BUSY;
 }
 
 void DatabaseFile::FreeName::operator()(char* name) const noexcept { sqlite3_free_filename(name); }

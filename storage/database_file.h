@@ -17,8 +17,9 @@ namespace vkb {
 // that this process has on it (fcntl(2)). Thread safety: one thread at a time.
 class DatabaseFile {
  public:
+  enum class Use { read, lock };
   // Throws io_error when it cannot be opened; one that is not there is not open.
-  explicit DatabaseFile(const std::string& path);
+  explicit DatabaseFile(const std::string& path, Use use = Use::read);
   ~DatabaseFile();
   DatabaseFile(const DatabaseFile&) = delete;
   DatabaseFile& operator=(const DatabaseFile&) = delete;
@@ -27,6 +28,10 @@ class DatabaseFile {
   std::uint64_t size() const noexcept { return size_; }
   // False when the file ends before. Throws io_error.
   bool read(std::uint64_t offset, std::span<std::byte> out);
+  // Of one opened for Use::lock: whether a connection, of this process or of another, has read a
+  // database in WAL mode and is open; else nobody has it locked. Locks it for a moment, in which
+  // who opens it waits. Throws io_error.
+  bool has_connections();
 
  private:
   sqlite3_file* get() noexcept;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
 
+#include "engine/leftovers.h"
 #include "tests/engine/backups.h"
 
 namespace vkb {
@@ -190,6 +191,29 @@ TEST_F(Backups, MayBeOpenInTheProgramThatRestoresThem) {
   ASSERT_TRUE(database.are_held());
   EXPECT_EQ(wrong_with_backup(backup_, first_), "");
   EXPECT_TRUE(database.are_held());
+}
+
+// By another path, as of a bind mount, it is the same store.
+TEST_F(Backups, LookingForConnectionsKeepsTheLocksOfThisProgram) {
+  EXPECT_EQ(collection_.count(), 30u);
+  const std::string other = directory_.file("other");
+  fs::create_directory(other);
+  for (const char* name : {"/vkb.sqlite3", "/vkb.sqlite3-shm"}) {
+    fs::create_hard_link(store_.directory() + name, other + name);
+  }
+  const LocksOf database(other + "/vkb.sqlite3");
+  const LocksOf shared_memory(other + "/vkb.sqlite3-shm");
+  for (int times = 0; times < 2; ++times) {
+    EXPECT_TRUE(has_connections(posix_file_system(), other));
+    EXPECT_TRUE(database.are_held());
+    EXPECT_TRUE(shared_memory.are_held());
+  }
+  fs::copy_file(store_.directory() + "/vkb.sqlite3", directory_.file("vkb.sqlite3"));
+  EXPECT_FALSE(has_connections(posix_file_system(), directory_.path()));
+  write_whole_file(directory_.file("vkb.sqlite3-shm"), "of one that was killed");
+  EXPECT_FALSE(has_connections(posix_file_system(), directory_.path()));
+  fs::remove(directory_.file("vkb.sqlite3"));
+  EXPECT_FALSE(has_connections(posix_file_system(), directory_.path()));
 }
 
 TEST_F(Backups, RestoreReplacesInOneStep) {
