@@ -7,6 +7,7 @@
 
 #include "engine/compaction.h"
 #include "engine/findings.h"
+#include "engine/leftovers.h"
 #include "engine/open_store.h"
 #include "engine/record_writer.h"
 #include "storage/document_index.h"
@@ -153,7 +154,7 @@ class Repair {
   void keep_file(const std::string& file, std::string_view suffix) {
     FileSystem& files = store_.files();
     const std::string path = store_.segment_directory() + "/" + file;
-    const std::string reports = store_.directory() + "/reports";
+    const std::string reports = store_.directory() + "/" + std::string(kReportFolder);
     const std::string kept = reports + "/" + file + std::string(suffix);
     files.make_directory(reports);
     files.remove(kept);  // of a repair that was cut short
