@@ -82,7 +82,7 @@ struct InShim {
 
 // caller: CRoaring 0.2 does not look at what it gets, and glibc ends the program when it cannot
 // register a thread_local's destructor, so their own allocations never fail.
-bool allocation_fails(const void* caller) noexcept {
+[[maybe_unused]] bool allocation_fails(const void* caller) noexcept {
   if (!allocations_count.load(std::memory_order_relaxed) || shim_depth > 0) return false;
   if (allocations.fetch_add(1, std::memory_order_relaxed) + 1 != failing_allocation) return false;
   Dl_info library{};
