@@ -10,6 +10,7 @@ namespace vkb {
 namespace {
 
 int run_backup(const std::string& destination, Context& context) {
+  if (destination.empty()) throw UsageError("backup: the destination is empty; name a directory");
   const Store store = context.open_to_read();
   const auto begin = std::chrono::steady_clock::now();
   ProgressPrinter progress(context.quiet, "files");

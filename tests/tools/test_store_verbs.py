@@ -152,6 +152,7 @@ def test_repair_rebuilds_what_is_not_the_truth(vkb, store, ask):
 
 def test_backup_and_restore(vkb, store, tmp_path):
     lines_before = vkb("export", "--jsonl", "-", "--path", store).stdout
+    assert vkb("backup", "", "--path", store, check=False).returncode == 2
     backup = tmp_path / "backup"
     done = json.loads(vkb("backup", backup, "--path", store, "--json").stdout)
     assert done["backup"] == str(backup) and done["bytes"] > 0
