@@ -186,8 +186,8 @@ void OpenStore::create_or_check() {
   writer_lock_.reset();
 }
 
-// Whoever reads the log next takes it to its first damaged frame. Those who have the store open
-// would not: SQLite compares frames when nobody has it open, and takes them for good then.
+// SQLite compares the frames of a log when nobody has it open, and takes them for good from then on:
+// whoever has the store open now would go on with the damaged ones.
 void OpenStore::give_up_log() {
   const std::string path = database_path(directory_);
   if (files_.file_size(path) == 0) return;
@@ -198,10 +198,7 @@ void OpenStore::give_up_log() {
                                      " is open in a program: its damaged log cannot be given up; "
                                      "stop it (`vkb serve`, a notebook, ...), then repair");
   }
-  if (!remove_log_mark(path + "-wal")) {
-    throw Error(ErrorCode::io_error, path + "-mark: cannot be written; see that this user can "
-                                            "write to it, and that its disk has room");
-  }
+  vkb::give_up_log(path);
 }
 
 // Looks at its schema otherwise.
@@ -324,7 +321,7 @@ void OpenStore::remove_orphans(Database& db) {
   if (!std::includes(found.begin(), found.end(), named.begin(), named.end())) return;
   for (const std::string& name : found) {
     if (!name.ends_with(kSegmentSuffix)) continue;  // lost+found, and what a user put there
-    if (!std::binary_search(named.begin(), named.end(), name)) unremoved_.emplace(name, 0);
+    if (!std::binary_search(named.begin(), named.end(), name)) unremoved_.try_emplace(name);
   }
   remove_unnamed(db);
 }
@@ -332,7 +329,7 @@ void OpenStore::remove_orphans(Database& db) {
 void OpenStore::remove_segment_files(const std::vector<std::string>& names) noexcept {
   try {
     const std::scoped_lock lock(write_mutex_);
-    for (const std::string& name : names) unremoved_.emplace(name, 0);
+    for (const std::string& name : names) unremoved_.try_emplace(name);
     remove_unnamed(writer());
   } catch (const std::exception&) {
     // Orphans: the next writer that opens the store tries again, and a purge.
@@ -341,16 +338,16 @@ void OpenStore::remove_segment_files(const std::vector<std::string>& names) noex
 
 void OpenStore::remove_unnamed(Database& db) {
   if (unremoved_.empty()) return;
-  const std::optional<Database::LogPosition> log = db.log_position();
+  const std::optional<Database::Log> log = db.try_checkpoint();
   if (!log) return;
-  for (auto& [name, end] : unremoved_) {
-    if (end == 0) end = log->end;
+  for (auto& [name, salt] : unremoved_) {
+    if (!salt) salt = log->salt;
   }
   std::erase_if(unremoved_, [&](const auto& entry) {
-    const auto& [name, end] = entry;
-    // In the log, behind what the database has; one that is shorter was begun anew since, when the
-    // database had all of it.
-    if (log->done < end && end <= log->end) return false;
+    const auto& [name, salt] = entry;
+    // A part of the log in the database is not yet what the database had at any time. A log is begun
+    // anew when all of the one before is in it.
+    if (!log->is_done && *salt == log->salt) return false;
     try {
       files_.remove(segment_directory_ + "/" + name);
       return true;
@@ -363,9 +360,9 @@ void OpenStore::remove_unnamed(Database& db) {
 bool OpenStore::empty_log(const std::vector<std::string>& unnamed) {
   const std::scoped_lock lock(write_mutex_);
   Database& db = writer();
-  for (const std::string& name : unnamed) unremoved_.emplace(name, 0);
+  for (const std::string& name : unnamed) unremoved_.try_emplace(name);
   if (!db.checkpoint()) return false;
-  for (const auto& [name, end] : unremoved_) files_.remove(segment_directory_ + "/" + name);
+  for (const auto& [name, salt] : unremoved_) files_.remove(segment_directory_ + "/" + name);
   unremoved_.clear();
   return true;
 }

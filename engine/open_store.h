@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -236,9 +237,9 @@ class OpenStore {
   std::unique_ptr<Database> writer_;
   int writer_holds_ = 0;
   std::chrono::steady_clock::time_point last_write_;
-  // Segment files that nothing names, each with where the log ended when that was so, at the latest,
-  // or 0 when nobody has looked.
-  std::map<std::string, std::int64_t> unremoved_;
+  // Segment files that nothing names, each with the salt of the log at that time or later; nothing
+  // when nobody has looked.
+  std::map<std::string, std::optional<std::uint64_t>> unremoved_;
 
   std::mutex collections_mutex_;
   std::map<std::int64_t, std::shared_ptr<OpenCollection>> collections_;  // guarded by the mutex

@@ -9,6 +9,7 @@
 #include <new>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "storage/log_mark.h"
@@ -31,6 +32,9 @@ struct CheckedFile {
   std::vector<std::byte>* page;  // of a database: a copy, to write with its checksum
   LogMarkWriter* mark;           // of a log
   bool is_given_up;              // a sync failed
+  const char* path;              // of a database
+  bool is_copying;               // a checkpoint has begun, and the database is not synced since
+  bool refuses_copy;             // as that could not be said in the log's mark
 };
 
 CheckedFile* checked(sqlite3_file* file) noexcept { return reinterpret_cast<CheckedFile*>(file); }
@@ -75,7 +79,7 @@ int read(sqlite3_file* file, void* out, int bytes, sqlite3_int64 offset) {
 int write(sqlite3_file* file, const void* data, int bytes, sqlite3_int64 offset) {
   sqlite3_file* inner = inner_of(file);
   CheckedFile& self = *checked(file);
-  if (self.is_given_up) return SQLITE_IOERR_WRITE;
+  if (self.is_given_up || self.refuses_copy) return SQLITE_IOERR_WRITE;
   const auto* begin = static_cast<const std::byte*>(data);
   if (offset == 0 && bytes >= kHeaderBytes) self.checked = reserves_bytes(begin);
   if (!self.checked || !is_page(bytes, offset)) {
@@ -118,7 +122,20 @@ int sync(sqlite3_file* file, int flags) {
   const int code = inner_of(file)->pMethods->xSync(inner_of(file), flags);
   self.is_given_up = code != SQLITE_OK;
   if (code == SQLITE_OK && self.mark != nullptr) self.mark->synced();
+  // SQLite syncs the database when all of the log is in it, and not after a part.
+  if (code == SQLITE_OK && std::exchange(self.is_copying, false)) end_checkpoint(self.path);
   return code;
+}
+
+int file_control(sqlite3_file* file, int operation, void* argument) {
+  CheckedFile& self = *checked(file);
+  if (operation == SQLITE_FCNTL_CKPT_START) {
+    self.is_copying = true;
+    self.refuses_copy = !begin_checkpoint(self.path);
+  } else if (operation == SQLITE_FCNTL_CKPT_DONE) {
+    self.refuses_copy = false;
+  }
+  return inner_of(file)->pMethods->xFileControl(inner_of(file), operation, argument);
 }
 
 int truncate(sqlite3_file* file, sqlite3_int64 size) {
@@ -178,7 +195,7 @@ constexpr sqlite3_io_methods kMethods = {
     .xLock = &Forward<&sqlite3_io_methods::xLock>::call,
     .xUnlock = &Forward<&sqlite3_io_methods::xUnlock>::call,
     .xCheckReservedLock = &Forward<&sqlite3_io_methods::xCheckReservedLock>::call,
-    .xFileControl = &Forward<&sqlite3_io_methods::xFileControl>::call,
+    .xFileControl = file_control,
     .xSectorSize = &Forward<&sqlite3_io_methods::xSectorSize>::call,
     .xDeviceCharacteristics = device_characteristics,
     .xShmMap = &Forward<&sqlite3_io_methods::xShmMap>::call,
@@ -213,6 +230,7 @@ int open(sqlite3_vfs* vfs, const char* path, sqlite3_file* file, int flags, int*
   const int code = inner->xOpen(inner, path, inner_file, flags, out_flags);
   if (code != SQLITE_OK) return code;
   auto* self = new (file) CheckedFile{};
+  self->path = path;  // which SQLite keeps
   try {
     if (is_log) {
       self->mark = new LogMarkWriter(path);

@@ -13,6 +13,7 @@
 #include <new>
 #include <string_view>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -20,6 +21,7 @@
 #include "storage/database_file.h"
 #include "storage/error.h"
 #include "storage/segment_format.h"
+#include "storage/system_advice.h"
 
 namespace vkb {
 namespace {
@@ -87,27 +89,93 @@ class RunningChecksum {
   std::uint32_t second_ = 0;
 };
 
-// As it stands in its file.
-struct KeptMark {
-  std::array<char, 8> magic{'v', 'k', 'b', 'm', 'a', 'r', 'k', '1'};
-  LogMark mark;
+// How far checkpoints of a log have come.
+struct Copied {
+  std::uint64_t salt = 0;
+  std::uint64_t begun = 0;  // bytes of the log of which pages may be in the database
+  std::uint64_t done = 0;   // bytes of the log that are in it as a whole
+};
+
+template <typename Value>
+constexpr std::array<char, 8> kMagicOf;
+template <>
+constexpr std::array<char, 8> kMagicOf<LogMark> = {'v', 'k', 'b', 'm', 'a', 'r', 'k', '1'};
+template <>
+constexpr std::array<char, 8> kMagicOf<Copied> = {'v', 'k', 'b', 'c', 'o', 'p', 'y', '1'};
+
+// As they stand in the mark's file, one behind the other.
+template <typename Value>
+struct Kept {
+  std::array<char, 8> magic = kMagicOf<Value>;
+  Value value;
   std::uint64_t checksum = 0;  // of what comes before
 
   std::uint64_t expected() const {
-    return Checksum::of(std::as_bytes(std::span(this, 1)).first(offsetof(KeptMark, checksum)));
+    return Checksum::of(std::as_bytes(std::span(this, 1)).first(offsetof(Kept, checksum)));
   }
+  bool is_whole() const { return magic == kMagicOf<Value> && checksum == expected(); }
 };
-static_assert(sizeof(KeptMark) == 48);
+static_assert(sizeof(Kept<LogMark>) == 48 && sizeof(Kept<Copied>) == 40);
+template <typename Value>
+constexpr std::uint64_t kPlaceOf = std::is_same_v<Value, LogMark> ? 0 : sizeof(Kept<LogMark>);
+
+// Nothing when the file ends before.
+template <typename Value>
+std::optional<Kept<Value>> read_kept(const std::string& database_path) {
+  DatabaseFile file(database_path + std::string(kMarkSuffix));
+  Kept<Value> kept;
+  const std::span bytes = std::as_writable_bytes(std::span(&kept, 1));
+  if (!file.is_open() || !file.read(kPlaceOf<Value>, bytes)) return std::nullopt;
+  return kept;
+}
 
 // Nothing when there is none, or none that is whole.
 std::optional<LogMark> read_mark(const std::string& database_path) {
-  DatabaseFile file(database_path + std::string(kMarkSuffix));
-  KeptMark kept;
-  if (!file.is_open() || !file.read(0, std::as_writable_bytes(std::span(&kept, 1))) ||
-      kept.magic != KeptMark{}.magic || kept.checksum != kept.expected()) {
-    return std::nullopt;
-  }
-  return kept.mark;
+  const auto kept = read_kept<LogMark>(database_path);
+  return kept && kept->is_whole() ? std::optional(kept->value) : std::nullopt;
+}
+
+// Of the log that has the mark. What is damaged says nothing: anything may be in the database.
+Copied read_copied(const std::string& database_path, const LogMark& mark) {
+  const auto kept = read_kept<Copied>(database_path);
+  if (kept && !kept->is_whole()) return {.salt = mark.salt, .begun = UINT64_MAX};
+  return kept && kept->value.salt == mark.salt ? kept->value : Copied{.salt = mark.salt};
+}
+
+// Calls again what a signal has interrupted.
+template <typename Call>
+auto uninterrupted(const Call& call) noexcept {
+  decltype(call()) result{};
+  do {
+    result = call();
+  } while (result < 0 && errno == EINTR);
+  return result;
+}
+
+int open_to_write(const std::string& path, int flags) noexcept {
+  return uninterrupted([&] { return ::open(path.c_str(), O_WRONLY | O_CLOEXEC | flags, 0644); });
+}
+
+template <typename Value>
+bool write_kept(int fd, const Value& value) noexcept {
+  Kept<Value> kept{.value = value};
+  kept.checksum = kept.expected();
+  const auto at = static_cast<off_t>(kPlaceOf<Value>);
+  return uninterrupted([&] { return ::pwrite(fd, &kept, sizeof kept, at); }) ==
+         static_cast<ssize_t>(sizeof kept);
+}
+
+bool sync(int fd) noexcept {
+  return uninterrupted([&] { return ::fdatasync(fd); }) == 0;
+}
+
+// On disk when it returns. False when that cannot be, or there is no such file.
+bool empty_file(const std::string& path) noexcept {
+  const int fd = open_to_write(path, 0);
+  if (fd < 0) return false;
+  const bool is_empty = uninterrupted([&] { return ::ftruncate(fd, 0); }) == 0 && sync(fd);
+  ::close(fd);
+  return is_empty;
 }
 
 // Whether the last page that the log had is in the database: then all of it is, as a checkpoint
@@ -124,12 +192,17 @@ bool is_checkpointed(const std::string& database_path, const LogMark& mark) {
          hash_of(page) == mark.page_hash;
 }
 
+struct Damage {
+  std::uint64_t at = 0;  // the first byte of what cannot be read
+  std::string what{};
+};
+
 // What is wrong with the part of a log that was synced, or nothing.
-std::string find_damage(const std::string& database_path, const LogMark& mark) {
+std::optional<Damage> find_damage(const std::string& database_path, const LogMark& mark) {
   DatabaseFile file(database_path + std::string(kLogSuffix));
   if (file.size() == 0) {
-    if (is_checkpointed(database_path, mark)) return "";
-    return file.is_open() ? "it is empty" : "it is missing";
+    if (is_checkpointed(database_path, mark)) return std::nullopt;
+    return Damage{.what = file.is_open() ? "it is empty" : "it is missing"};
   }
   std::array<std::byte, kHeaderBytes> header{};
   const bool is_whole = file.read(0, header);
@@ -139,33 +212,23 @@ std::string find_damage(const std::string& database_path, const LogMark& mark) {
   const std::size_t page_bytes = big_endian(header, kPageSizeAt);
   if (!is_whole || (magic & ~1U) != kMagic || !checksum.is(header, kHeaderChecksumAt) ||
       page_bytes < 512 || page_bytes > 65536) {
-    return "its header is damaged";
+    return Damage{.what = "its header is damaged"};
   }
-  if (salt_of(header, kSaltAt) != mark.salt) return "";  // another log by now
+  if (salt_of(header, kSaltAt) != mark.salt) return std::nullopt;  // another log by now
   std::vector<std::byte> frame(kFrameHeaderBytes + page_bytes);
   for (std::uint64_t at = kHeaderBytes; at < mark.end; at += frame.size()) {
-    if (!file.read(at, frame)) return "it ends at byte " + std::to_string(file.size());
+    if (!file.read(at, frame)) {
+      return Damage{.at = at, .what = "it ends at byte " + std::to_string(file.size())};
+    }
     checksum.add(Bytes(frame).first(kFrameSaltAt));
     checksum.add(Bytes(frame).subspan(kFrameHeaderBytes));
     if (salt_of(frame, kFrameSaltAt) != mark.salt || !checksum.is(frame, kFrameChecksumAt)) {
-      return "its frame at byte " + std::to_string(at) + " does not match its checksum";
+      return Damage{.at = at,
+                    .what = "its frame at byte " + std::to_string(at) +
+                            " does not match its checksum"};
     }
   }
-  return "";
-}
-
-// Calls again what a signal has interrupted.
-template <typename Call>
-int uninterrupted(const Call& call) noexcept {
-  int result = 0;
-  do {
-    result = call();
-  } while (result < 0 && errno == EINTR);
-  return result;
-}
-
-int open_to_write(const std::string& path, int flags) noexcept {
-  return uninterrupted([&] { return ::open(path.c_str(), O_WRONLY | O_CLOEXEC | flags, 0644); });
+  return std::nullopt;
 }
 
 }  // namespace
@@ -203,13 +266,11 @@ void LogMarkWriter::wrote(Bytes data, std::uint64_t offset) noexcept {
 void LogMarkWriter::synced() noexcept {
   if (next_ == synced_) return;
   synced_ = next_;
-  KeptMark kept{.mark = synced_};
-  kept.checksum = kept.expected();
   try {
     if (fd_ < 0) fd_ = open_to_write(mark_of(log_path_), O_CREAT);
   } catch (const std::bad_alloc&) {
   }
-  if (fd_ >= 0) std::ignore = ::pwrite(fd_, &kept, sizeof kept, 0);
+  if (fd_ >= 0) std::ignore = write_kept(fd_, synced_);
 }
 
 bool LogMarkWriter::remove() noexcept {
@@ -220,16 +281,45 @@ bool LogMarkWriter::remove() noexcept {
 bool remove_log_mark(std::string_view log_path) noexcept {
   try {
     const std::string path = mark_of(log_path);
-    const int fd = open_to_write(path, 0);
-    if (fd < 0) return errno == ENOENT;
+    if (::access(path.c_str(), F_OK) != 0) return errno == ENOENT;
     // Emptied first: a power loss may bring back the name, and must not bring back the content.
-    const bool is_empty =
-        uninterrupted([&] { return ::ftruncate(fd, 0); }) == 0 && ::fdatasync(fd) == 0;
-    ::close(fd);
-    if (is_empty) ::unlink(path.c_str());
-    return is_empty;
+    if (!empty_file(path)) return false;
+    ::unlink(path.c_str());
+    return true;
   } catch (const std::bad_alloc&) {
     return false;
+  }
+}
+
+bool begin_checkpoint(std::string_view database_path) noexcept {
+  try {
+    const std::string path(database_path);
+    const std::optional<LogMark> mark = read_mark(path);
+    if (!mark) return true;
+    Copied copied = read_copied(path, *mark);
+    copied.begun = mark->end;
+    const int fd = open_to_write(path + std::string(kMarkSuffix), 0);
+    if (fd < 0) return false;
+    const bool is_written = write_kept(fd, copied) && sync(fd);
+    ::close(fd);
+    return is_written;
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
+void end_checkpoint(std::string_view database_path) noexcept {
+  try {
+    const std::string path(database_path);
+    auto kept = read_kept<Copied>(path);
+    if (!kept || !kept->is_whole()) return;
+    kept->value.done = kept->value.begun;
+    const int fd = open_to_write(path + std::string(kMarkSuffix), 0);
+    if (fd < 0) return;
+    std::ignore = write_kept(fd, kept->value) && sync(fd);
+    ::close(fd);
+  } catch (const std::exception&) {
+    // It seems not to be complete then, which asks for more of the log than is needed.
   }
 }
 
@@ -251,15 +341,41 @@ void verify_log(const std::string& database_path) {
     const std::optional<LogMark> mark = read_mark(database_path);
     if (!mark) return;
     // Whoever begins a log anew writes its header first, so that a second look sees another log.
-    if (find_damage(database_path, *mark).empty()) return;
-    const std::string damage = find_damage(database_path, *mark);
-    if (damage.empty()) return;
+    if (!find_damage(database_path, *mark)) return;
+    const std::optional<Damage> damage = find_damage(database_path, *mark);
+    if (!damage) return;
     if (read_mark(database_path) != mark) continue;
     throw Error(ErrorCode::corruption,
-                database_path + std::string(kLogSuffix) + ": " + damage + ", though " +
+                database_path + std::string(kLogSuffix) + ": " + damage->what + ", though " +
                     std::to_string(mark->end) +
                     " bytes were written and synced: writes of the last time are lost; restore a "
                     "backup, or go on without them with `vkb repair --lost FILE`");
+  }
+}
+
+void give_up_log(const std::string& database_path) {
+  const std::optional<LogMark> mark = read_mark(database_path);
+  if (!mark) return;
+  const std::optional<Damage> damage = find_damage(database_path, *mark);
+  if (!damage) return;
+  const std::string log = database_path + std::string(kLogSuffix);
+  const Copied copied = read_copied(database_path, *mark);
+  if (damage->at < copied.begun) {
+    if (copied.done < copied.begun) {
+      throw Error(ErrorCode::corruption,
+                  log + ": " + damage->what +
+                      ", and a part of it had been taken over into the database, which now is of "
+                      "several times at once; restore a backup");
+    }
+    // What can be read is older than what the database has.
+    if (::access(log.c_str(), F_OK) == 0 && !empty_file(log)) {
+      throw Error(ErrorCode::io_error, log + ": cannot be emptied: " + std::strerror(errno) +
+                                           std::string(advice_for(errno)));
+    }
+  }
+  if (!remove_log_mark(log)) {
+    throw Error(ErrorCode::io_error, mark_of(log) + ": cannot be removed: " + std::strerror(errno) +
+                                         std::string(advice_for(errno)));
   }
 }
 

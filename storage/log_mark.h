@@ -57,11 +57,24 @@ class LogMarkWriter {
 // or taken as it is. False when that cannot be.
 bool remove_log_mark(std::string_view log_path) noexcept;
 
+// A checkpoint that a reader, or a crash, keeps from its end leaves pages of different times in the
+// database, which make sense with the log only. So the mark says how far one has come: before pages
+// of the log go into the database, on disk when this returns (false when that cannot be), and when
+// all that the log had then is there, durably.
+bool begin_checkpoint(std::string_view database_path) noexcept;
+void end_checkpoint(std::string_view database_path) noexcept;
+
 // The pages of which a database's log has another content than the file may have.
 std::set<std::uint64_t> pages_in_log(const std::string& database_path);
 
 // Throws corruption when a part of a database's log that was synced cannot be read, unless it is
 // in the database by now. Right beside a writer as well.
 void verify_log(const std::string& database_path);
+
+// Takes from a log that cannot be read to its end what makes sense: all before the damage, or, where
+// a checkpoint took more than that into the database, nothing, as the database has all of that. No
+// connection is open. Throws corruption, and changes nothing, when a checkpoint that was not
+// complete did; io_error.
+void give_up_log(const std::string& database_path);
 
 }  // namespace vkb

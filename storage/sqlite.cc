@@ -459,18 +459,22 @@ bool Database::checkpoint() {
   return code == SQLITE_OK && done_frames == log_frames;
 }
 
-std::optional<Database::LogPosition> Database::log_position() {
+std::optional<Database::Log> Database::try_checkpoint() {
   int end = 0;
   int done = 0;
-  int code = sqlite3_wal_checkpoint_v2(handle_, nullptr, SQLITE_CHECKPOINT_PASSIVE, &end, &done);
-  if (code == SQLITE_OK && done < end) {
-    // SQLite syncs when all of the log is done, as it goes on relying on the log till then.
-    sqlite3_file* file = nullptr;
-    sqlite3_file_control(handle_, "main", SQLITE_FCNTL_FILE_POINTER, &file);
-    code = file->pMethods->xSync(file, SQLITE_SYNC_NORMAL);
+  if (sqlite3_wal_checkpoint_v2(handle_, nullptr, SQLITE_CHECKPOINT_PASSIVE, &end, &done) !=
+      SQLITE_OK) {
+    return std::nullopt;
   }
-  if (code != SQLITE_OK) return std::nullopt;
-  return LogPosition{.end = end, .done = done};
+  constexpr sqlite3_int64 kSaltAt = 16;  // in the header of a log, two words (SQLite's file format)
+  Log log{.is_done = done == end};
+  sqlite3_file* file = nullptr;
+  sqlite3_file_control(handle_, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file);
+  if (!log.is_done &&
+      file->pMethods->xRead(file, &log.salt, sizeof log.salt, kSaltAt) != SQLITE_OK) {
+    return std::nullopt;
+  }
+  return log;
 }
 
 void Database::set_checkpoint_pages(int pages) {

@@ -133,15 +133,13 @@ class Database {
   // Moves the WAL's content into the database, syncs that, and empties the -wal file. Returns false
   // when a reader needs what was there, and not all of it could be done.
   bool checkpoint();
-  // How far a log has come, in pages since it was begun, and how many of these the database has,
-  // durably.
-  struct LogPosition {
-    std::int64_t end = 0;
-    std::int64_t done = 0;
+  struct Log {
+    std::uint64_t salt = 0;  // another one when the log was begun anew
+    bool is_done = false;    // all of it is in the database, durably
   };
   // After a checkpoint of what readers allow now, which leaves the -wal file as long as it is.
   // Nothing when that could not be made: the next one may.
-  std::optional<LogPosition> log_position();
+  std::optional<Log> try_checkpoint();
   // After how many pages in the WAL a commit does so, without waiting for readers. Where readers
   // never leave the WAL all at once that alone would let it grow for ever: after twice as many a
   // commit waits for them, for a moment (new ones do not enter it meanwhile), so that it begins

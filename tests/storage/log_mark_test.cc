@@ -5,7 +5,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <random>
 
 #include "storage/sqlite.h"
 #include "tests/support/temp_directory.h"
@@ -94,7 +96,7 @@ TEST_F(LogMarks, NoneIsLeftWhereNoLogIs) {
 }
 
 TEST_F(LogMarks, ALogThatBeginsAnewIsAnother) {
-  writer_->log_position();
+  writer_->try_checkpoint();
   const std::string old_mark = read_whole_file(path_ + "-mark");
   writer_->execute("DELETE FROM t");
   const std::string copy = killed();
@@ -133,6 +135,94 @@ TEST_F(LogMarks, ALogThatIsInTheDatabaseIsNotMissed) {
   ASSERT_FALSE(fs::exists(copy + "-wal"));
   write_whole_file(copy + "-mark", mark);
   EXPECT_NO_THROW(verify_log(copy));
+}
+
+// What a database holds, in one number.
+std::int64_t content_of(Database& db) {
+  Statement all(db, "SELECT sum(k * 7919 + v * v * 31) FROM u");
+  all.step();
+  return all.integer(0);
+}
+
+// R8: a damaged log, given up, leaves a state that the database had at some time, or is refused.
+// Readers come and go meanwhile, so that checkpoints take over all of the log, a part, or nothing.
+TEST_F(LogMarks, WhatIsLeftOfALogIsAStateThatWas) {
+  std::mt19937 random(7);
+  writer_->execute("CREATE TABLE u(k INTEGER PRIMARY KEY, v INTEGER, t BLOB)");
+  writer_->execute(
+      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<300) "
+      "INSERT INTO u SELECT i, 0, randomblob(700) FROM n");
+  writer_->checkpoint();
+  std::size_t prefixes = 0;
+  std::size_t drops = 0;
+  std::size_t refusals = 0;
+  std::int64_t version = 0;
+  for (int round = 0; round < 12; ++round) {
+    writer_->checkpoint();
+    std::vector<std::int64_t> states = {content_of(*writer_)};
+    std::unique_ptr<Database> reader;
+    for (int step = 0; step < 20; ++step) {
+      const auto what = random() % 5;
+      if (what == 0) {
+        reader = std::make_unique<Database>(path_, Database::Mode::reader);
+        reader->execute("BEGIN");
+        content_of(*reader);
+      } else if (what == 1) {
+        reader.reset();
+      } else if (what == 2) {
+        writer_->try_checkpoint();
+      } else {
+        Transaction transaction(*writer_, Transaction::Kind::write);
+        for (int i = 0; i < 3; ++i) {
+          Statement(*writer_, "UPDATE u SET v=? WHERE k=?")
+              .bind(++version, static_cast<std::int64_t>(random() % 300 + 1))
+              .run();
+        }
+        transaction.commit();
+        states.push_back(content_of(*writer_));
+      }
+    }
+    const std::string copy = killed();
+    reader.reset();
+    if (!fs::exists(copy + "-wal") || fs::file_size(copy + "-wal") == 0) continue;
+    const std::string log = read_whole_file(copy + "-wal");
+    const std::string database = read_whole_file(copy);
+    const std::string mark = read_whole_file(copy + "-mark");
+    for (std::size_t at = 1000; at < log.size() + 1000; at += 8192 + 24) {
+      SCOPED_TRACE("round " + std::to_string(round) + ", byte " + std::to_string(at));
+      std::string bytes = log;
+      if (at < log.size()) {
+        bytes[at] = static_cast<char>(bytes[at] ^ 1);
+      } else {
+        bytes.clear();  // the log is lost as a whole
+      }
+      write_whole_file(copy, database);
+      write_whole_file(copy + "-wal", bytes);
+      write_whole_file(copy + "-mark", mark);
+      fs::remove(copy + "-shm");
+      try {
+        verify_log(copy);
+      } catch (const Error&) {
+        try {
+          give_up_log(copy);
+        } catch (const Error& refused) {
+          EXPECT_EQ(refused.code(), ErrorCode::corruption);
+          EXPECT_EQ(read_whole_file(copy + "-wal"), bytes);
+          EXPECT_EQ(read_whole_file(copy + "-mark"), mark);
+          ++refusals;
+          continue;
+        }
+        EXPECT_FALSE(fs::exists(copy + "-mark"));
+        ++(fs::file_size(copy + "-wal") == 0 ? drops : prefixes);
+      }
+      Database left(copy, Database::Mode::writer);
+      EXPECT_TRUE(left.quick_check().empty());
+      EXPECT_EQ(std::ranges::count(states, content_of(left)), 1);
+    }
+  }
+  EXPECT_GT(prefixes, 10u);
+  EXPECT_GT(drops, 10u);
+  EXPECT_GT(refusals, 10u);
 }
 
 }  // namespace
