@@ -67,7 +67,7 @@ bool has_connections(FileSystem& files, const std::string& directory) {
   const std::string path = in(directory, kDatabaseFile);
   if (!files.exists(path + "-shm")) return false;  // whoever has it open keeps this beside it
   DatabaseFile file(path, DatabaseFile::Use::lock);
-  return file.is_open() && file.has_connections();
+  return file.is_open() && !file.lock_alone();
 }
 
 std::vector<std::string> remove_cut_short(FileSystem& files, const std::string& place) {
@@ -75,8 +75,11 @@ std::vector<std::string> remove_cut_short(FileSystem& files, const std::string& 
   for (const std::string& path : leftovers(files, place)) {
     const bool may_be_old =
         files.exists(in(path, kWriterLock)) || files.exists(in(path, kReportFolder));
-    std::error_code failed;
-    if (!may_be_old && reason_to_keep(files, path).empty()) fs::remove_all(path, failed);
+    try {
+      if (!may_be_old && reason_to_keep(files, path).empty()) fs::remove_all(path);
+    } catch (const std::exception&) {
+      // It is told at the end why it is kept.
+    }
     if (files.exists(path)) left.push_back(path);
   }
   return left;

@@ -7,8 +7,8 @@
 #include <filesystem>
 
 #include "engine/compaction.h"
-#include "engine/leftovers.h"
 #include "engine/open_store.h"
+#include "storage/database_file.h"
 #include "storage/error.h"
 #include "storage/log_mark.h"
 #include "storage/manifest.h"
@@ -24,8 +24,10 @@ using std::chrono::steady_clock;
 // The writer lock is given back this long after the last write.
 constexpr std::chrono::milliseconds kWriterIdle{1000};
 constexpr std::chrono::milliseconds kLockPoll{10};
-// After so long it is looked again whether the readers have gone that need files of before.
+// After so long, and then after twice as long each time, it is looked again whether the readers have
+// gone that need files of before.
 constexpr std::chrono::milliseconds kRemoveAgain{2000};
+constexpr std::chrono::milliseconds kRemoveAgainAtMost{60'000};
 
 // Counts the forks that led to this process.
 std::atomic<int> process_generation{0};
@@ -186,14 +188,15 @@ void OpenStore::create_or_check() {
   writer_lock_.reset();
 }
 
-// SQLite compares the frames of a log when nobody has it open, and takes them for good from then on:
-// whoever has the store open now would go on with the damaged ones.
+// SQLite compares the frames of a log when nobody has it open, and takes them for good then: whoever
+// has the store open now would go on with the damaged ones.
 void OpenStore::give_up_log() {
   const std::string path = database_path(directory_);
   if (files_.file_size(path) == 0) return;
   const std::scoped_lock lock(write_mutex_);
   take_writer_lock();
-  if (!opened_.is_only() || has_connections(files_, directory_)) {
+  DatabaseFile database(path, DatabaseFile::Use::lock);  // who opens it now waits
+  if (!opened_.is_only() || !database.lock_alone()) {
     throw Error(ErrorCode::busy, "store " + directory_ +
                                      " is open in a program: its damaged log cannot be given up; "
                                      "stop it (`vkb serve`, a notebook, ...), then repair");
@@ -280,7 +283,8 @@ void OpenStore::release_writer_if_idle() {
   const std::unique_lock lock(write_mutex_, std::try_to_lock);
   if (!lock || writer_holds_ > 0) return;
   const auto idle = steady_clock::now() - last_write_;
-  if (!writer_ && !unremoved_.empty() && idle >= kRemoveAgain && writer_holder().empty()) {
+  if (!writer_ && !unremoved_.empty() && idle >= remove_again_ && writer_holder().empty()) {
+    remove_again_ = std::min(2 * remove_again_, kRemoveAgainAtMost);
     try {
       writer();
     } catch (const std::exception&) {
@@ -330,6 +334,7 @@ void OpenStore::remove_segment_files(const std::vector<std::string>& names) noex
   try {
     const std::scoped_lock lock(write_mutex_);
     for (const std::string& name : names) unremoved_.try_emplace(name);
+    remove_again_ = kRemoveAgain;
     remove_unnamed(writer());
   } catch (const std::exception&) {
     // Orphans: the next writer that opens the store tries again, and a purge.
@@ -345,8 +350,8 @@ void OpenStore::remove_unnamed(Database& db) {
   }
   std::erase_if(unremoved_, [&](const auto& entry) {
     const auto& [name, salt] = entry;
-    // A part of the log in the database is not yet what the database had at any time. A log is begun
-    // anew when all of the one before is in it.
+    // A part of the log in the database is not yet what the database had at any time. A log is
+    // begun anew when all of the one before is in it.
     if (!log->is_done && *salt == log->salt) return false;
     try {
       files_.remove(segment_directory_ + "/" + name);

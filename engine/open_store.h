@@ -238,8 +238,9 @@ class OpenStore {
   int writer_holds_ = 0;
   std::chrono::steady_clock::time_point last_write_;
   // Segment files that nothing names, each with the salt of the log at that time or later; nothing
-  // when nobody has looked.
+  // when nobody has looked. Found anew by each writer that is opened.
   std::map<std::string, std::optional<std::uint64_t>> unremoved_;
+  std::chrono::milliseconds remove_again_{0};
 
   std::mutex collections_mutex_;
   std::map<std::int64_t, std::shared_ptr<OpenCollection>> collections_;  // guarded by the mutex

@@ -7,9 +7,9 @@
 #include <cstddef>
 #include <cstring>
 #include <new>
+#include <optional>
 #include <span>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "storage/log_mark.h"
@@ -33,7 +33,7 @@ struct CheckedFile {
   LogMarkWriter* mark;           // of a log
   bool is_given_up;              // a sync failed
   const char* path;              // of a database
-  bool is_copying;               // a checkpoint has begun, and the database is not synced since
+  std::optional<LogCopy> copy;   // a checkpoint has begun, and the database is not synced since
   bool refuses_copy;             // as that could not be said in the log's mark
 };
 
@@ -123,15 +123,32 @@ int sync(sqlite3_file* file, int flags) {
   self.is_given_up = code != SQLITE_OK;
   if (code == SQLITE_OK && self.mark != nullptr) self.mark->synced();
   // SQLite syncs the database when all of the log is in it, and not after a part.
-  if (code == SQLITE_OK && std::exchange(self.is_copying, false)) end_checkpoint(self.path);
+  if (code == SQLITE_OK && self.copy) {
+    end_checkpoint(self.path, *self.copy);
+    self.copy.reset();
+  }
   return code;
+}
+
+// How many frames of the log a checkpoint that begins will copy (SQLite's WAL-index format).
+std::optional<std::uint32_t> frames_to_copy(sqlite3_file* file) noexcept {
+  constexpr int kRegionBytes = 32768;
+  constexpr std::size_t kAttemptedAt = 128;
+  void volatile* index = nullptr;
+  if (inner_of(file)->pMethods->xShmMap(inner_of(file), 0, kRegionBytes, 0, &index) != SQLITE_OK ||
+      index == nullptr) {
+    return std::nullopt;
+  }
+  return *reinterpret_cast<const volatile std::uint32_t*>(
+      static_cast<const volatile std::byte*>(index) + kAttemptedAt);
 }
 
 int file_control(sqlite3_file* file, int operation, void* argument) {
   CheckedFile& self = *checked(file);
   if (operation == SQLITE_FCNTL_CKPT_START) {
-    self.is_copying = true;
-    self.refuses_copy = !begin_checkpoint(self.path);
+    const std::optional<std::uint32_t> frames = frames_to_copy(file);
+    self.copy = frames ? begin_checkpoint(self.path, *frames) : std::nullopt;
+    self.refuses_copy = !self.copy;
   } else if (operation == SQLITE_FCNTL_CKPT_DONE) {
     self.refuses_copy = false;
   }

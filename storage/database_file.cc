@@ -56,7 +56,7 @@ DatabaseFile::DatabaseFile(const std::string& path, Use use)
 }
 
 DatabaseFile::~DatabaseFile() {
-  if (is_open_) get()->pMethods->xClose(get());
+  if (is_open_) get()->pMethods->xClose(get());  // gives up its locks
 }
 
 bool DatabaseFile::read(std::uint64_t offset, std::span<std::byte> out) {
@@ -68,16 +68,17 @@ bool DatabaseFile::read(std::uint64_t offset, std::span<std::byte> out) {
   return true;
 }
 
-bool DatabaseFile::has_connections() {
+bool DatabaseFile::lock_alone() {
   // SQLite does the same when it closes a connection, to see whether that was the last one.
   const sqlite3_io_methods& methods = *get()->pMethods;
   int code = methods.xLock(get(), SQLITE_LOCK_SHARED);
   if (code == SQLITE_OK) code = methods.xLock(get(), SQLITE_LOCK_EXCLUSIVE);
+  if (code == SQLITE_OK) return true;
   const int error = errno;
   methods.xUnlock(get(), SQLITE_LOCK_NONE);
   errno = error;
-  if (code != SQLITE_OK && code != SQLITE_BUSY) fail(path_, "lock it");
-  return code == SQLITE_BUSY;
+  if (code != SQLITE_BUSY) fail(path_, "lock it");
+  return false;
 }
 
 void DatabaseFile::FreeName::operator()(char* name) const noexcept { sqlite3_free_filename(name); }

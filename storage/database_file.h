@@ -28,10 +28,10 @@ class DatabaseFile {
   std::uint64_t size() const noexcept { return size_; }
   // False when the file ends before. Throws io_error.
   bool read(std::uint64_t offset, std::span<std::byte> out);
-  // Of one opened for Use::lock: whether a connection, of this process or of another, has read a
-  // database in WAL mode and is open; else nobody has it locked. Locks it for a moment, in which
-  // who opens it waits. Throws io_error.
-  bool has_connections();
+  // Of one opened for Use::lock: locks it while this lives, so that whoever opens the database
+  // waits. False when a connection, of this process or of another, is open that has read a database
+  // in WAL mode, or has it locked. Throws io_error.
+  bool lock_alone();
 
  private:
   sqlite3_file* get() noexcept;

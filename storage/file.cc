@@ -373,8 +373,8 @@ struct ::flock whole_file(short type) noexcept {
 
 class PosixFileLock final : public FileLock {
  public:
-  PosixFileLock(Descriptor file, std::string_view holder)
-      : file_(std::move(file)), owner_(::getpid()) {
+  PosixFileLock(Descriptor file, const std::string& path, std::string_view holder)
+      : file_(std::move(file)), path_(path), owner_(::getpid()) {
     // The text is a courtesy to whoever waits, so a full disk must not keep the lock from us.
     if (::ftruncate(file_.get(), 0) == 0) {
       write_fully(file_.get(), 0, std::as_bytes(std::span(holder)));
@@ -388,13 +388,17 @@ class PosixFileLock final : public FileLock {
   }
   bool excludes() const noexcept override {
     struct ::stat about {};
-    return ::fstat(file_.get(), &about) != 0 || about.st_nlink > 0;
+    if (::fstat(file_.get(), &about) != 0) return true;
+    struct ::stat named {};
+    if (::stat(path_.c_str(), &named) != 0) return about.st_nlink > 0;
+    return named.st_ino == about.st_ino && named.st_dev == about.st_dev;
   }
   PosixFileLock(const PosixFileLock&) = delete;
   PosixFileLock& operator=(const PosixFileLock&) = delete;
 
  private:
   Descriptor file_;
+  const std::string path_;
   ::pid_t owner_;
 };
 
@@ -429,7 +433,7 @@ class PosixFileSystem final : public FileSystem {
       if (errno == EAGAIN || errno == EACCES) return nullptr;
       throw_system(errno, "cannot lock " + path);
     }
-    return std::make_unique<PosixFileLock>(std::move(file), holder);
+    return std::make_unique<PosixFileLock>(std::move(file), path, holder);
   }
 
   std::string lock_holder(const std::string& path) override {

@@ -56,7 +56,7 @@ class NewFile {
 class FileLock {
  public:
   virtual ~FileLock() = default;
-  // False when its file was removed: others may hold one of the same name.
+  // False when its file was removed, or moved: others may hold one of the same name.
   virtual bool excludes() const noexcept = 0;
 };
 

@@ -2,6 +2,7 @@
 #include "storage/log_mark.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <filesystem>
 #include <new>
 #include <string_view>
 #include <tuple>
@@ -17,9 +19,9 @@
 #include <utility>
 #include <vector>
 
-#include "storage/checked_vfs.h"
 #include "storage/database_file.h"
 #include "storage/error.h"
+#include "storage/file.h"
 #include "storage/segment_format.h"
 #include "storage/system_advice.h"
 
@@ -40,7 +42,6 @@ constexpr std::size_t kHeaderChecksumAt = 24;
 constexpr std::size_t kCommitAt = 4;
 constexpr std::size_t kFrameSaltAt = 8;
 constexpr std::size_t kFrameChecksumAt = 16;
-constexpr std::size_t kPageSizeAtDatabase = 16;  // in its header, two bytes
 
 using Bytes = std::span<const std::byte>;
 
@@ -56,11 +57,6 @@ std::uint32_t big_endian(Bytes bytes, std::size_t at) {
 
 std::uint64_t salt_of(Bytes bytes, std::size_t at) {
   return std::uint64_t{big_endian(bytes, at)} << 32 | big_endian(bytes, at + 4);
-}
-
-std::uint64_t hash_of(Bytes page) noexcept {
-  const std::size_t kept = kPageChecksumBytes;
-  return Checksum::of(page.first(page.size() - std::min(page.size(), kept)));
 }
 
 // The checksum that runs through a log.
@@ -94,7 +90,9 @@ struct Copied {
   std::uint64_t salt = 0;
   std::uint64_t begun = 0;  // bytes of the log of which pages may be in the database
   std::uint64_t done = 0;   // bytes of the log that are in it as a whole
+  bool operator==(const Copied&) const = default;
 };
+constexpr std::uint64_t kUnknown = UINT64_MAX;
 
 template <typename Value>
 constexpr std::array<char, 8> kMagicOf;
@@ -115,7 +113,7 @@ struct Kept {
   }
   bool is_whole() const { return magic == kMagicOf<Value> && checksum == expected(); }
 };
-static_assert(sizeof(Kept<LogMark>) == 48 && sizeof(Kept<Copied>) == 40);
+static_assert(sizeof(Kept<LogMark>) == 32 && sizeof(Kept<Copied>) == 40);
 template <typename Value>
 constexpr std::uint64_t kPlaceOf = std::is_same_v<Value, LogMark> ? 0 : sizeof(Kept<LogMark>);
 
@@ -129,17 +127,31 @@ std::optional<Kept<Value>> read_kept(const std::string& database_path) {
   return kept;
 }
 
-// Nothing when there is none, or none that is whole.
-std::optional<LogMark> read_mark(const std::string& database_path) {
-  const auto kept = read_kept<LogMark>(database_path);
-  return kept && kept->is_whole() ? std::optional(kept->value) : std::nullopt;
+// What the mark says of a log. What is damaged, or of another log, says nothing.
+struct Known {
+  LogMark mark;  // to where it must be readable
+  Copied copied;
+  bool operator==(const Known&) const = default;
+};
+
+Copied read_copied(const std::string& database_path, std::uint64_t salt) {
+  const auto kept = read_kept<Copied>(database_path);
+  const bool is_known = kept && kept->is_whole() && kept->value.salt == salt;
+  return is_known ? kept->value : Copied{.salt = salt, .begun = kUnknown};
 }
 
-// Of the log that has the mark. What is damaged says nothing: anything may be in the database.
-Copied read_copied(const std::string& database_path, const LogMark& mark) {
-  const auto kept = read_kept<Copied>(database_path);
-  if (kept && !kept->is_whole()) return {.salt = mark.salt, .begun = UINT64_MAX};
-  return kept && kept->value.salt == mark.salt ? kept->value : Copied{.salt = mark.salt};
+std::optional<Known> read_mark(const std::string& database_path) {
+  Known known;
+  if (const auto kept = read_kept<LogMark>(database_path); kept && kept->is_whole()) {
+    known = {.mark = kept->value, .copied = read_copied(database_path, kept->value.salt)};
+  } else if (const auto copied = read_kept<Copied>(database_path); copied && copied->is_whole()) {
+    known = {.mark = {.salt = copied->value.salt}, .copied = copied->value};
+  } else {
+    return std::nullopt;
+  }
+  // A log is synced before it is copied, and a kill may keep the mark from saying so.
+  if (known.copied.begun != kUnknown) known.mark.end = std::max(known.mark.end, known.copied.begun);
+  return known;
 }
 
 // Calls again what a signal has interrupted.
@@ -152,8 +164,27 @@ auto uninterrupted(const Call& call) noexcept {
   return result;
 }
 
-int open_to_write(const std::string& path, int flags) noexcept {
-  return uninterrupted([&] { return ::open(path.c_str(), O_WRONLY | O_CLOEXEC | flags, 0644); });
+int open_to_write(const std::string& path, int flags, ::mode_t mode = 0) noexcept {
+  return uninterrupted([&] { return ::open(path.c_str(), O_WRONLY | O_CLOEXEC | flags, mode); });
+}
+
+// The mark of a database, there or not yet, with the owner and the mode of the database: whoever may
+// write that has to write this. One that was left by another user is made anew.
+int open_mark(const std::string& database_path) {
+  struct ::stat database {};
+  if (::stat(database_path.c_str(), &database) != 0) return -1;
+  const std::string path = database_path + std::string(kMarkSuffix);
+  const ::mode_t mode = database.st_mode & 0777;
+  int fd = open_to_write(path, O_CREAT, mode);
+  if (fd < 0 && errno == EACCES && ::unlink(path.c_str()) == 0) {
+    fd = open_to_write(path, O_CREAT, mode);
+  }
+  struct ::stat mark {};
+  if (fd >= 0 && ::fstat(fd, &mark) == 0 && mark.st_size == 0) {
+    std::ignore = ::fchmod(fd, mode);  // whatever the umask
+    if (mark.st_uid != database.st_uid) std::ignore = ::fchown(fd, database.st_uid, database.st_gid);
+  }
+  return fd;
 }
 
 template <typename Value>
@@ -169,6 +200,15 @@ bool sync(int fd) noexcept {
   return uninterrupted([&] { return ::fdatasync(fd); }) == 0;
 }
 
+// On disk when it returns. False when that cannot be.
+bool write_copied(const std::string& database_path, const Copied& copied) {
+  const int fd = open_mark(database_path);
+  if (fd < 0) return false;
+  const bool is_written = write_kept(fd, copied) && sync(fd);
+  ::close(fd);
+  return is_written;
+}
+
 // On disk when it returns. False when that cannot be, or there is no such file.
 bool empty_file(const std::string& path) noexcept {
   const int fd = open_to_write(path, 0);
@@ -178,31 +218,19 @@ bool empty_file(const std::string& path) noexcept {
   return is_empty;
 }
 
-// Whether the last page that the log had is in the database: then all of it is, as a checkpoint
-// takes all that was committed before it lets a log go.
-bool is_checkpointed(const std::string& database_path, const LogMark& mark) {
-  if (mark.page == 0) return true;
-  DatabaseFile file(database_path);
-  std::array<std::byte, kPageSizeAtDatabase + 2> header{};
-  if (!file.is_open() || !file.read(0, header)) return false;
-  const std::size_t size = std::to_integer<std::size_t>(header[kPageSizeAtDatabase]) << 8 |
-                           std::to_integer<std::size_t>(header[kPageSizeAtDatabase + 1]);
-  std::vector<std::byte> page(size == 1 ? 65536 : size);  // as the format has it
-  return page.size() > kPageChecksumBytes && file.read((mark.page - 1) * page.size(), page) &&
-         hash_of(page) == mark.page_hash;
-}
-
 struct Damage {
   std::uint64_t at = 0;  // the first byte of what cannot be read
   std::string what{};
+  bool is_gone = false;  // the log as a whole
 };
 
 // What is wrong with the part of a log that was synced, or nothing.
-std::optional<Damage> find_damage(const std::string& database_path, const LogMark& mark) {
+std::optional<Damage> find_damage(const std::string& database_path, const Known& known) {
+  const LogMark& mark = known.mark;
   DatabaseFile file(database_path + std::string(kLogSuffix));
   if (file.size() == 0) {
-    if (is_checkpointed(database_path, mark)) return std::nullopt;
-    return Damage{.what = file.is_open() ? "it is empty" : "it is missing"};
+    if (known.copied.done >= mark.end) return std::nullopt;
+    return Damage{.what = file.is_open() ? "it is empty" : "it is missing", .is_gone = true};
   }
   std::array<std::byte, kHeaderBytes> header{};
   const bool is_whole = file.read(0, header);
@@ -231,6 +259,28 @@ std::optional<Damage> find_damage(const std::string& database_path, const LogMar
   return std::nullopt;
 }
 
+// Whether neither what can be read of the log nor the database alone is what the store was once.
+bool is_mixed(const Known& known, const Damage& damage) {
+  return damage.at < known.copied.begun && known.copied.done < known.copied.begun;
+}
+
+// What it means, and what to do.
+std::string told(const std::string& database_path, const Known& known, const Damage& damage) {
+  std::string text = database_path + std::string(kLogSuffix) + ": " + damage.what + ", though " +
+                     std::to_string(known.mark.end) + " bytes were written and synced: ";
+  if (known.copied.done >= known.mark.end) {
+    return text + "nothing is lost, as vkb.sqlite3 has all of them; put the log away with `vkb "
+                  "repair --lost FILE`";
+  }
+  text += "writes of the last time are lost";
+  if (damage.is_gone) text += ", unless another program's SQLite put them into vkb.sqlite3";
+  if (is_mixed(known, damage)) {
+    return text + ", and a part of them may be in vkb.sqlite3, which then is of several times at "
+                  "once; restore a backup";
+  }
+  return text + "; restore a backup, or go on without them with `vkb repair --lost FILE`";
+}
+
 }  // namespace
 
 LogMarkWriter::LogMarkWriter(const std::string& log_path) : log_path_(log_path) {}
@@ -242,6 +292,7 @@ LogMarkWriter::~LogMarkWriter() {
 void LogMarkWriter::wrote(Bytes data, std::uint64_t offset) noexcept {
   if (data.size() == kHeaderBytes && offset == 0) {
     next_ = {.salt = salt_of(data, kSaltAt), .end = kHeaderBytes};
+    begins_ = true;
     return;
   }
   if (data.size() == kFrameHeaderBytes) {
@@ -249,28 +300,25 @@ void LogMarkWriter::wrote(Bytes data, std::uint64_t offset) noexcept {
     // log goes on after a rollback, or the checksums of a long transaction are written anew.
     if (offset < next_.end) next_ = synced_;
     next_.salt = salt_of(data, kFrameSaltAt);
-    commit_ = big_endian(data, kCommitAt) != 0 ? big_endian(data, 0) : 0;
-    commit_data_at_ = offset + kFrameHeaderBytes;
+    commit_data_at_ = big_endian(data, kCommitAt) != 0 ? offset + kFrameHeaderBytes : 0;
   } else {
     data_at_ = offset;
     data_end_ = offset + data.size();
-    data_hash_ = hash_of(data);
   }
-  if (commit_ != 0 && commit_data_at_ == data_at_) {
-    next_.end = data_end_;
-    next_.page = commit_;
-    next_.page_hash = data_hash_;
-  }
+  if (commit_data_at_ != 0 && commit_data_at_ == data_at_) next_.end = data_end_;
 }
 
 void LogMarkWriter::synced() noexcept {
-  if (next_ == synced_) return;
+  // A log that was there before has a mark already, until something is committed to it.
+  if (next_ == synced_ || next_.end == 0) return;
   synced_ = next_;
   try {
-    if (fd_ < 0) fd_ = open_to_write(mark_of(log_path_), O_CREAT);
+    if (fd_ < 0) fd_ = open_mark(log_path_.substr(0, log_path_.size() - kLogSuffix.size()));
   } catch (const std::bad_alloc&) {
   }
-  if (fd_ >= 0) std::ignore = write_kept(fd_, synced_);
+  if (fd_ < 0) return;
+  if (std::exchange(begins_, false)) std::ignore = write_kept(fd_, Copied{.salt = synced_.salt});
+  std::ignore = write_kept(fd_, synced_);
 }
 
 bool LogMarkWriter::remove() noexcept {
@@ -283,41 +331,40 @@ bool remove_log_mark(std::string_view log_path) noexcept {
     const std::string path = mark_of(log_path);
     if (::access(path.c_str(), F_OK) != 0) return errno == ENOENT;
     // Emptied first: a power loss may bring back the name, and must not bring back the content.
-    if (!empty_file(path)) return false;
-    ::unlink(path.c_str());
+    const bool is_empty = empty_file(path);
+    if (!is_empty && errno != EACCES) return false;
+    if (::unlink(path.c_str()) != 0) return false;
+    if (!is_empty) {  // of another user
+      posix_file_system().sync_directory(std::filesystem::path(path).parent_path().string());
+    }
     return true;
-  } catch (const std::bad_alloc&) {
-    return false;
-  }
-}
-
-bool begin_checkpoint(std::string_view database_path) noexcept {
-  try {
-    const std::string path(database_path);
-    const std::optional<LogMark> mark = read_mark(path);
-    if (!mark) return true;
-    Copied copied = read_copied(path, *mark);
-    copied.begun = mark->end;
-    const int fd = open_to_write(path + std::string(kMarkSuffix), 0);
-    if (fd < 0) return false;
-    const bool is_written = write_kept(fd, copied) && sync(fd);
-    ::close(fd);
-    return is_written;
   } catch (const std::exception&) {
     return false;
   }
 }
 
-void end_checkpoint(std::string_view database_path) noexcept {
+std::optional<LogCopy> begin_checkpoint(std::string_view database_path,
+                                        std::uint32_t frames) noexcept {
   try {
     const std::string path(database_path);
-    auto kept = read_kept<Copied>(path);
-    if (!kept || !kept->is_whole()) return;
-    kept->value.done = kept->value.begun;
-    const int fd = open_to_write(path + std::string(kMarkSuffix), 0);
-    if (fd < 0) return;
-    std::ignore = write_kept(fd, kept->value) && sync(fd);
-    ::close(fd);
+    DatabaseFile log(path + std::string(kLogSuffix));
+    std::array<std::byte, kHeaderBytes> header{};
+    if (!log.is_open() || !log.read(0, header)) return std::nullopt;
+    const LogCopy copy{
+        .salt = salt_of(header, kSaltAt),
+        .end = kHeaderBytes + frames * (kFrameHeaderBytes + big_endian(header, kPageSizeAt))};
+    Copied copied = read_copied(path, copy.salt);
+    copied.begun = std::max(copied.begun, copy.end);
+    return write_copied(path, copied) ? std::optional(copy) : std::nullopt;
+  } catch (const std::exception&) {
+    return std::nullopt;
+  }
+}
+
+void end_checkpoint(std::string_view database_path, const LogCopy& copy) noexcept {
+  try {
+    write_copied(std::string(database_path),
+                 {.salt = copy.salt, .begun = copy.end, .done = copy.end});
   } catch (const std::exception&) {
     // It seems not to be complete then, which asks for more of the log than is needed.
   }
@@ -338,35 +385,27 @@ std::set<std::uint64_t> pages_in_log(const std::string& database_path) {
 
 void verify_log(const std::string& database_path) {
   for (;;) {
-    const std::optional<LogMark> mark = read_mark(database_path);
-    if (!mark) return;
+    const std::optional<Known> known = read_mark(database_path);
+    if (!known) return;
     // Whoever begins a log anew writes its header first, so that a second look sees another log.
-    if (!find_damage(database_path, *mark)) return;
-    const std::optional<Damage> damage = find_damage(database_path, *mark);
+    if (!find_damage(database_path, *known)) return;
+    const std::optional<Damage> damage = find_damage(database_path, *known);
     if (!damage) return;
-    if (read_mark(database_path) != mark) continue;
-    throw Error(ErrorCode::corruption,
-                database_path + std::string(kLogSuffix) + ": " + damage->what + ", though " +
-                    std::to_string(mark->end) +
-                    " bytes were written and synced: writes of the last time are lost; restore a "
-                    "backup, or go on without them with `vkb repair --lost FILE`");
+    if (read_mark(database_path) != known) continue;
+    throw Error(ErrorCode::corruption, told(database_path, *known, *damage));
   }
 }
 
 void give_up_log(const std::string& database_path) {
-  const std::optional<LogMark> mark = read_mark(database_path);
-  if (!mark) return;
-  const std::optional<Damage> damage = find_damage(database_path, *mark);
+  const std::optional<Known> known = read_mark(database_path);
+  if (!known) return;
+  const std::optional<Damage> damage = find_damage(database_path, *known);
   if (!damage) return;
   const std::string log = database_path + std::string(kLogSuffix);
-  const Copied copied = read_copied(database_path, *mark);
-  if (damage->at < copied.begun) {
-    if (copied.done < copied.begun) {
-      throw Error(ErrorCode::corruption,
-                  log + ": " + damage->what +
-                      ", and a part of it had been taken over into the database, which now is of "
-                      "several times at once; restore a backup");
-    }
+  if (is_mixed(*known, *damage)) {
+    throw Error(ErrorCode::corruption, told(database_path, *known, *damage));
+  }
+  if (damage->at < known->copied.begun) {
     // What can be read is older than what the database has.
     if (::access(log.c_str(), F_OK) == 0 && !empty_file(log)) {
       throw Error(ErrorCode::io_error, log + ": cannot be emptied: " + std::strerror(errno) +
@@ -374,8 +413,8 @@ void give_up_log(const std::string& database_path) {
     }
   }
   if (!remove_log_mark(log)) {
-    throw Error(ErrorCode::io_error, mark_of(log) + ": cannot be removed: " + std::strerror(errno) +
-                                         std::string(advice_for(errno)));
+    throw Error(ErrorCode::io_error, mark_of(log) + ": cannot be removed: " +
+                                         std::strerror(errno) + std::string(advice_for(errno)));
   }
 }
 

@@ -18,10 +18,8 @@ namespace vkb {
 // of it only leaves less to compare.
 // (SQLite's file format, "The Write-Ahead Log".)
 struct LogMark {
-  std::uint64_t salt = 0;       // of the log's header: another one after it was begun anew
-  std::uint64_t end = 0;        // bytes of the log that are synced: whole transactions
-  std::uint64_t page = 0;       // the number of the last page in them, 0: none
-  std::uint64_t page_hash = 0;  // of that page without the bytes kept for checksums
+  std::uint64_t salt = 0;  // of the log's header: another one after it was begun anew
+  std::uint64_t end = 0;   // bytes of the log that are synced: whole transactions
   bool operator==(const LogMark&) const = default;
 };
 
@@ -44,13 +42,12 @@ class LogMarkWriter {
   int fd_ = -1;
   LogMark synced_;
   LogMark next_;  // with the next sync
-  // The last frame's header: the page, when it ends a transaction, and where its content belongs.
-  std::uint32_t commit_ = 0;
+  bool begins_ = false;  // it has written the log's header: nothing of this one is copied yet
+  // Where the content of the last frame belongs, when it ends a transaction, else 0.
   std::uint64_t commit_data_at_ = 0;
   // The last content.
   std::uint64_t data_at_ = 0;
   std::uint64_t data_end_ = 0;
-  std::uint64_t data_hash_ = 0;
 };
 
 // Makes the mark of a log say nothing, on disk when this returns: the log is about to be emptied,
@@ -58,11 +55,18 @@ class LogMarkWriter {
 bool remove_log_mark(std::string_view log_path) noexcept;
 
 // A checkpoint that a reader, or a crash, keeps from its end leaves pages of different times in the
-// database, which make sense with the log only. So the mark says how far one has come: before pages
-// of the log go into the database, on disk when this returns (false when that cannot be), and when
-// all that the log had then is there, durably.
-bool begin_checkpoint(std::string_view database_path) noexcept;
-void end_checkpoint(std::string_view database_path) noexcept;
+// database, which make sense with the log only. So the mark says how far checkpoints have come. What
+// says nothing of that, as a power loss took it, leaves it unknown: any page may be in the database.
+struct LogCopy {
+  std::uint64_t salt = 0;  // of the log
+  std::uint64_t end = 0;   // bytes of it that are to be in the database
+};
+// Before pages of the first so many frames of the log go into the database; on disk when it returns.
+// Nothing when that cannot be.
+std::optional<LogCopy> begin_checkpoint(std::string_view database_path,
+                                        std::uint32_t frames) noexcept;
+// When all of it, and there is no more, is in the database, durably.
+void end_checkpoint(std::string_view database_path, const LogCopy& copy) noexcept;
 
 // The pages of which a database's log has another content than the file may have.
 std::set<std::uint64_t> pages_in_log(const std::string& database_path);

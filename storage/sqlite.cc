@@ -479,6 +479,7 @@ std::optional<Database::Log> Database::try_checkpoint() {
 
 void Database::set_checkpoint_pages(int pages) {
   checkpoint_pages_ = pages;
+  passive_pages_ = pages;
   waiting_pages_ = 2 * pages;
   sqlite3_wal_hook(handle_, after_commit, this);
 }
@@ -488,9 +489,12 @@ void Database::set_checkpoint_pages(int pages) {
 int Database::after_commit(void* database, sqlite3* handle, const char* name, int log_pages) {
   auto& self = *static_cast<Database*>(database);
   if (log_pages < self.checkpoint_pages_) {
+    self.passive_pages_ = self.checkpoint_pages_;
     self.waiting_pages_ = 2 * self.checkpoint_pages_;
   } else if (log_pages < self.waiting_pages_) {
+    if (log_pages < self.passive_pages_) return SQLITE_OK;
     sqlite3_wal_checkpoint_v2(handle, name, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+    self.passive_pages_ = log_pages + self.checkpoint_pages_ / 8;
   } else {
     sqlite3_busy_timeout(handle, kReadersTryMilliseconds);
     int code = SQLITE_BUSY;

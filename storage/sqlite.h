@@ -140,7 +140,8 @@ class Database {
   // After a checkpoint of what readers allow now, which leaves the -wal file as long as it is.
   // Nothing when that could not be made: the next one may.
   std::optional<Log> try_checkpoint();
-  // After how many pages in the WAL a commit does so, without waiting for readers. Where readers
+  // After how many pages in the WAL a commit does so, without waiting for readers; where they keep it
+  // from the end, again after an eighth of that. Where readers
   // never leave the WAL all at once that alone would let it grow for ever: after twice as many a
   // commit waits for them, for a moment (new ones do not enter it meanwhile), so that it begins
   // anew. After a wait in vain it waits at twice the size again.
@@ -162,6 +163,7 @@ class Database {
   sqlite3* handle_ = nullptr;
   IdleStatements idle_statements_;
   int checkpoint_pages_ = 0;
+  int passive_pages_ = 0;
   int waiting_pages_ = 0;
 };
 
