@@ -76,9 +76,10 @@ class Checker {
     }
   }
 
-  // Files that a writer left when it died or could not remove, or that wait for readers. They are no
-  // damage: the next writer removes them. One that is at work now may be about to name them, so they are not counted then;
-  // and what it named before it ended is in what is read after the listing.
+  // Files that a writer left when it died or could not remove, or that wait for readers. They are
+  // no damage: the next writer removes them. One that is at work now may be about to name them, so
+  // they are not counted then; and what it named before it ended is in what is read after the
+  // listing.
   void count_orphans() {
     const std::string& directory = store_.segment_directory();
     if (!store_.files().exists(directory) || !store_.writer_holder().empty()) return;
@@ -86,8 +87,8 @@ class Checker {
     std::vector<std::string> named = files_now();
     if (!store_.writer_holder().empty()) return;
     std::ranges::sort(named);
-    result_.orphans = static_cast<std::uint64_t>(std::ranges::count_if(
-        found, [&](const std::string& name) {
+    result_.orphans =
+        static_cast<std::uint64_t>(std::ranges::count_if(found, [&](const std::string& name) {
           return name.ends_with(kSegmentSuffix) && !std::ranges::binary_search(named, name);
         }));
   }

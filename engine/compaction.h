@@ -90,8 +90,8 @@ class Merger {
 // WriterHold. Returns false when the log was empty.
 bool seal(OpenStore& store, OpenCollection& collection);
 
-// Which segments are worth merging now, as positions in `segments`; none is a usual answer. Together
-// they have at most so many live rows.
+// Which segments are worth merging now, as positions in `segments`; none is a usual answer.
+// Together they have at most so many live rows.
 std::vector<std::size_t> choose_merge(std::span<const SegmentView> segments,
                                       std::uint64_t most_rows);
 

@@ -267,8 +267,7 @@ void HnswBuilder::Impl::rank(std::uint32_t node, Scratch& scratch) const {
 // Fewer than `most` stay as they are, as in hnswlib. Of the node's own copies only the oldest and
 // the newest are considered: thousands of equal vectors are then a chain that hangs on one of them,
 // whose list has room for the way out, and not a crowd of nodes that know each other alone.
-void HnswBuilder::Impl::choose(std::uint32_t node, std::size_t most,
-                               Scratch& scratch) const {
+void HnswBuilder::Impl::choose(std::uint32_t node, std::size_t most, Scratch& scratch) const {
   std::vector<std::uint32_t>& kept = scratch.kept;
   kept.clear();
   const float own = rows_.distance(node, node);

@@ -114,9 +114,9 @@ void move_reports(FileSystem& files, const std::string& from, const std::string&
   }
   for (const std::string& name : files.list(reports)) {
     if (files.exists(in(target, name))) {
-      throw Error(ErrorCode::already_exists,
-                  in(reports, name) + ": there is another report of that name in " + target +
-                      "; move one of them away");
+      throw Error(ErrorCode::already_exists, in(reports, name) +
+                                                 ": there is another report of that name in " +
+                                                 target + "; move one of them away");
     }
     files.rename(in(reports, name), in(target, name));
   }

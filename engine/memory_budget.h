@@ -41,7 +41,8 @@ class MemoryBudget {
   // Rows whose graph is built at once: half of the limit, but for what batches and buffers take.
   std::uint64_t graph_rows(std::uint32_t dim, std::uint32_t m) const noexcept {
     if (!is_limited()) return std::numeric_limits<std::uint64_t>::max();
-    return std::max<std::uint64_t>((limit_ / 2 - kBuffers) / build_row_bytes(dim, m), kGraphMinRows);
+    return std::max<std::uint64_t>((limit_ / 2 - kBuffers) / build_row_bytes(dim, m),
+                                   kGraphMinRows);
   }
   // Rows of a log, which is in memory, twice while it is sealed: a sixteenth.
   std::uint64_t log_rows(std::uint32_t dim) const noexcept {

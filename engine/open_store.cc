@@ -24,8 +24,8 @@ using std::chrono::steady_clock;
 // The writer lock is given back this long after the last write.
 constexpr std::chrono::milliseconds kWriterIdle{1000};
 constexpr std::chrono::milliseconds kLockPoll{10};
-// After so long, and then after twice as long each time, it is looked again whether the readers have
-// gone that need files of before.
+// After so long, and then after twice as long each time, it is looked again whether the readers
+// have gone that need files of before.
 constexpr std::chrono::milliseconds kRemoveAgain{2000};
 constexpr std::chrono::milliseconds kRemoveAgainAtMost{60'000};
 
@@ -188,8 +188,8 @@ void OpenStore::create_or_check() {
   writer_lock_.reset();
 }
 
-// SQLite compares the frames of a log when nobody has it open, and takes them for good then: whoever
-// has the store open now would go on with the damaged ones.
+// SQLite compares the frames of a log when nobody has it open, and takes them for good then:
+// whoever has the store open now would go on with the damaged ones.
 void OpenStore::give_up_log() {
   const std::string path = database_path(directory_);
   if (files_.file_size(path) == 0) return;

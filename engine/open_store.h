@@ -169,9 +169,9 @@ class OpenStore {
   std::shared_ptr<OpenCollection> open_collection(const CollectionRow& row);
   void forget(std::int64_t collection_id);
   // Unlinks files that no committed manifest names any more, once that is so in the database and
-  // not in its log alone, which may be lost (R3). While a reader needs the log, and after a failure,
-  // they are left for later: for the next call, for whoever closes the writer or opens the next, and
-  // for the maintenance thread, which tries again from time to time.
+  // not in its log alone, which may be lost (R3). While a reader needs the log, and after a
+  // failure, they are left for later: for the next call, for whoever closes the writer or opens the
+  // next, and for the maintenance thread, which tries again from time to time.
   void remove_segment_files(const std::vector<std::string>& names) noexcept;
   // Empties the log, and unlinks these and all others that nothing names. Returns false when a
   // reader needs the log. Throws io_error when a file cannot be removed.

@@ -44,8 +44,7 @@ void rewrite_database(OpenStore& store, const std::vector<std::string>& unnamed)
 bool Collection::purge(const ProgressFunction& progress) {
   const OpenStore::WriterHold hold(*store_);
   const std::int64_t id = open_->collection_id;
-  std::vector<std::string> before =
-      store_->read([&](Database& db) { return files_of(db, id); });
+  std::vector<std::string> before = store_->read([&](Database& db) { return files_of(db, id); });
   // Leaves dead vectors, with their codes and ids, behind, and brings both indexes up to date.
   if (!compact(progress)) return false;
   std::vector<std::string> after;

@@ -37,8 +37,7 @@ class Service {
   Service(const nb::bytes& path, bool allow_reset, bool read_only, std::uint64_t memory_limit) {
     const std::string directory(path.c_str(), path.size());
     service_ = unlocked([&] {
-      Store store =
-          Store::open(directory, {.read_only = read_only, .memory_limit = memory_limit});
+      Store store = Store::open(directory, {.read_only = read_only, .memory_limit = memory_limit});
       return std::make_shared<ChromaService>(
           std::move(store),
           ChromaService::Options{.allow_reset = allow_reset, .read_only = read_only});

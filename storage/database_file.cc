@@ -37,8 +37,8 @@ DatabaseFile::DatabaseFile(const std::string& path, Use use)
   if (!S_ISREG(about.st_mode)) {  // a pipe would hold it up
     throw Error(ErrorCode::io_error, path + ": cannot open it: not a regular file; move it away");
   }
-  int flags = (use == Use::lock ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) |
-              SQLITE_OPEN_MAIN_DB;
+  int flags =
+      (use == Use::lock ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) | SQLITE_OPEN_MAIN_DB;
   sqlite3_int64 size = 0;
   if (vfs->xOpen(vfs, name_.get(), get(), flags, &flags) != SQLITE_OK) fail(path, "open it");
   const auto close_and_fail = [&](int error, const std::string& doing) {

@@ -75,7 +75,8 @@ class FileSystem {
   virtual void make_directory(const std::string& path) = 0;  // and its parents; fine if it exists
   virtual bool exists(const std::string& path) = 0;
   virtual bool is_writable(const std::string& path) = 0;
-  // "NFS", "SMB" or "AFS" when the path, or the nearest directory that is there, is on one; else "".
+  // "NFS", "SMB" or "AFS" when the path, or the nearest directory that is there, is on one; else
+  // "".
   virtual std::string network_file_system(const std::string& path) = 0;
   virtual std::vector<std::string> list(const std::string& directory) = 0;  // names, sorted
   virtual std::uint64_t file_size(const std::string& path) = 0;             // 0 when missing

@@ -168,8 +168,8 @@ int open_to_write(const std::string& path, int flags, ::mode_t mode = 0) noexcep
   return uninterrupted([&] { return ::open(path.c_str(), O_WRONLY | O_CLOEXEC | flags, mode); });
 }
 
-// The mark of a database, there or not yet, with the owner and the mode of the database: whoever may
-// write that has to write this. One that was left by another user is made anew.
+// The mark of a database, there or not yet, with the owner and the mode of the database: whoever
+// may write that has to write this. One that was left by another user is made anew.
 int open_mark(const std::string& database_path) {
   struct ::stat database {};
   if (::stat(database_path.c_str(), &database) != 0) return -1;
@@ -182,7 +182,8 @@ int open_mark(const std::string& database_path) {
   struct ::stat mark {};
   if (fd >= 0 && ::fstat(fd, &mark) == 0 && mark.st_size == 0) {
     std::ignore = ::fchmod(fd, mode);  // whatever the umask
-    if (mark.st_uid != database.st_uid) std::ignore = ::fchown(fd, database.st_uid, database.st_gid);
+    if (mark.st_uid != database.st_uid)
+      std::ignore = ::fchown(fd, database.st_uid, database.st_gid);
   }
   return fd;
 }
@@ -251,9 +252,9 @@ std::optional<Damage> find_damage(const std::string& database_path, const Known&
     checksum.add(Bytes(frame).first(kFrameSaltAt));
     checksum.add(Bytes(frame).subspan(kFrameHeaderBytes));
     if (salt_of(frame, kFrameSaltAt) != mark.salt || !checksum.is(frame, kFrameChecksumAt)) {
-      return Damage{.at = at,
-                    .what = "its frame at byte " + std::to_string(at) +
-                            " does not match its checksum"};
+      return Damage{
+          .at = at,
+          .what = "its frame at byte " + std::to_string(at) + " does not match its checksum"};
     }
   }
   return std::nullopt;
@@ -269,14 +270,16 @@ std::string told(const std::string& database_path, const Known& known, const Dam
   std::string text = database_path + std::string(kLogSuffix) + ": " + damage.what + ", though " +
                      std::to_string(known.mark.end) + " bytes were written and synced: ";
   if (known.copied.done >= known.mark.end) {
-    return text + "nothing is lost, as vkb.sqlite3 has all of them; put the log away with `vkb "
-                  "repair --lost FILE`";
+    return text +
+           "nothing is lost, as vkb.sqlite3 has all of them; put the log away with `vkb "
+           "repair --lost FILE`";
   }
   text += "writes of the last time are lost";
   if (damage.is_gone) text += ", unless another program's SQLite put them into vkb.sqlite3";
   if (is_mixed(known, damage)) {
-    return text + ", and a part of them may be in vkb.sqlite3, which then is of several times at "
-                  "once; restore a backup";
+    return text +
+           ", and a part of them may be in vkb.sqlite3, which then is of several times at "
+           "once; restore a backup";
   }
   return text + "; restore a backup, or go on without them with `vkb repair --lost FILE`";
 }
@@ -378,7 +381,8 @@ std::set<std::uint64_t> pages_in_log(const std::string& database_path) {
   const std::uint64_t frame_bytes = kFrameHeaderBytes + big_endian(header, kPageSizeAt);
   std::array<std::byte, kFrameHeaderBytes> frame{};
   for (std::uint64_t at = kHeaderBytes; file.read(at, frame); at += frame_bytes) {
-    if (salt_of(frame, kFrameSaltAt) == salt_of(header, kSaltAt)) pages.insert(big_endian(frame, 0));
+    if (salt_of(frame, kFrameSaltAt) == salt_of(header, kSaltAt))
+      pages.insert(big_endian(frame, 0));
   }
   return pages;
 }
@@ -413,8 +417,8 @@ void give_up_log(const std::string& database_path) {
     }
   }
   if (!remove_log_mark(log)) {
-    throw Error(ErrorCode::io_error, mark_of(log) + ": cannot be removed: " +
-                                         std::strerror(errno) + std::string(advice_for(errno)));
+    throw Error(ErrorCode::io_error, mark_of(log) + ": cannot be removed: " + std::strerror(errno) +
+                                         std::string(advice_for(errno)));
   }
 }
 

@@ -41,7 +41,7 @@ class LogMarkWriter {
   const std::string log_path_;
   int fd_ = -1;
   LogMark synced_;
-  LogMark next_;  // with the next sync
+  LogMark next_;         // with the next sync
   bool begins_ = false;  // it has written the log's header: nothing of this one is copied yet
   // Where the content of the last frame belongs, when it ends a transaction, else 0.
   std::uint64_t commit_data_at_ = 0;
@@ -55,14 +55,15 @@ class LogMarkWriter {
 bool remove_log_mark(std::string_view log_path) noexcept;
 
 // A checkpoint that a reader, or a crash, keeps from its end leaves pages of different times in the
-// database, which make sense with the log only. So the mark says how far checkpoints have come. What
-// says nothing of that, as a power loss took it, leaves it unknown: any page may be in the database.
+// database, which make sense with the log only. So the mark says how far checkpoints have come.
+// What says nothing of that, as a power loss took it, leaves it unknown: any page may be in the
+// database.
 struct LogCopy {
   std::uint64_t salt = 0;  // of the log
   std::uint64_t end = 0;   // bytes of it that are to be in the database
 };
-// Before pages of the first so many frames of the log go into the database; on disk when it returns.
-// Nothing when that cannot be.
+// Before pages of the first so many frames of the log go into the database; on disk when it
+// returns. Nothing when that cannot be.
 std::optional<LogCopy> begin_checkpoint(std::string_view database_path,
                                         std::uint32_t frames) noexcept;
 // When all of it, and there is no more, is in the database, durably.
@@ -75,10 +76,10 @@ std::set<std::uint64_t> pages_in_log(const std::string& database_path);
 // in the database by now. Right beside a writer as well.
 void verify_log(const std::string& database_path);
 
-// Takes from a log that cannot be read to its end what makes sense: all before the damage, or, where
-// a checkpoint took more than that into the database, nothing, as the database has all of that. No
-// connection is open. Throws corruption, and changes nothing, when a checkpoint that was not
-// complete did; io_error.
+// Takes from a log that cannot be read to its end what makes sense: all before the damage, or,
+// where a checkpoint took more than that into the database, nothing, as the database has all of
+// that. No connection is open. Throws corruption, and changes nothing, when a checkpoint that was
+// not complete did; io_error.
 void give_up_log(const std::string& database_path);
 
 }  // namespace vkb

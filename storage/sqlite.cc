@@ -157,7 +157,8 @@ Failure failure_of(int code, sqlite3* handle, const std::string& path, std::stri
       break;
     case SQLITE_IOERR:
       failure.advice = advice_for(system_error);
-      if (system_error != 0) failure.reason += std::string(" (") + std::strerror(system_error) + ")";
+      if (system_error != 0)
+        failure.reason += std::string(" (") + std::strerror(system_error) + ")";
       break;
     case SQLITE_NOMEM:
       failure.advice = "; free memory, or raise the limit this program runs under";
@@ -173,8 +174,8 @@ Failure failure_of(int code, sqlite3* handle, const std::string& path, std::stri
   return failure;
 }
 
-// Asks for the bytes that page checksums need in each page; VACUUM gives them to a database that has
-// pages already. "PRAGMA page_size" takes the wish back.
+// Asks for the bytes that page checksums need in each page; VACUUM gives them to a database that
+// has pages already. "PRAGMA page_size" takes the wish back.
 void reserve_page_checksums(sqlite3* handle) {
   int bytes = kPageChecksumBytes;
   sqlite3_file_control(handle, "main", SQLITE_FCNTL_RESERVE_BYTES, &bytes);
@@ -537,8 +538,8 @@ Transaction::~Transaction() {
   try {
     Statement(database_, "ROLLBACK").run();
   } catch (const std::exception&) {
-    // SQLite rolls back by itself after the errors that make ROLLBACK fail; a want of memory is none
-    // of these.
+    // SQLite rolls back by itself after the errors that make ROLLBACK fail; a want of memory is
+    // none of these.
     sqlite3_exec(database_.handle_, "ROLLBACK", nullptr, nullptr, nullptr);
   }
 }

@@ -92,12 +92,12 @@ class Statement {
 class Database {
  public:
   enum class Mode {
-    writer,      // creates the file when missing; WAL, synchronous=FULL; checkpoints
-    frozen,      // reader of a file that nobody can write: a read-only medium. Needs no -shm file
-    copy,        // creates the file; nothing more: what copy_to() writes into
-    plain_copy,  // the same without checksums in its pages
+    writer,       // creates the file when missing; WAL, synchronous=FULL; checkpoints
+    frozen,       // reader of a file that nobody can write: a read-only medium. Needs no -shm file
+    copy,         // creates the file; nothing more: what copy_to() writes into
+    plain_copy,   // the same without checksums in its pages
     overwritten,  // what copy_over() writes to: damaged pages are taken as they are
-    reader,      // query_only; never checkpoints, not even when it is the last to close (R6)
+    reader,       // query_only; never checkpoints, not even when it is the last to close (R6)
   };
   Database(const std::string& path, Mode mode);
   ~Database();
@@ -112,13 +112,13 @@ class Database {
   // Whether each page has a checksum, which is compared when it is read from the file (R8): else
   // the database is one of an older vkb.
   bool has_page_checksums() const;
-  // Whether one is going on: after its end, that it could not be rolled back for want of memory, and
-  // that the connection is of no more use.
+  // Whether one is going on: after its end, that it could not be rolled back for want of memory,
+  // and that the connection is of no more use.
   bool in_transaction() const noexcept;
   // Whether a sync failed: what the disk has is unknown, so that this connection writes no more.
   bool is_given_up() const;
-  // Gives it page checksums, unless a reader holds the log: it has them when that becomes part of the file.
-  // Writes everything anew, in one transaction; there is none going on.
+  // Gives it page checksums, unless a reader holds the log: it has them when that becomes part of
+  // the file. Writes everything anew, in one transaction; there is none going on.
   void add_page_checksums();
   // "PRAGMA quick_check" as a list of findings, empty when sound.
   std::vector<std::string> quick_check();
@@ -140,11 +140,11 @@ class Database {
   // After a checkpoint of what readers allow now, which leaves the -wal file as long as it is.
   // Nothing when that could not be made: the next one may.
   std::optional<Log> try_checkpoint();
-  // After how many pages in the WAL a commit does so, without waiting for readers; where they keep it
-  // from the end, again after an eighth of that. Where readers
-  // never leave the WAL all at once that alone would let it grow for ever: after twice as many a
-  // commit waits for them, for a moment (new ones do not enter it meanwhile), so that it begins
-  // anew. After a wait in vain it waits at twice the size again.
+  // After how many pages in the WAL a commit does so, without waiting for readers; where they keep
+  // it from the end, again after an eighth of that. Where readers never leave the WAL all at once
+  // that alone would let it grow for ever: after twice as many a commit waits for them, for a
+  // moment (new ones do not enter it meanwhile), so that it begins anew. After a wait in vain it
+  // waits at twice the size again.
   static constexpr int kCheckpointPages = 4000;
   void set_checkpoint_pages(int pages);
   // Of pages that are kept in memory.

@@ -73,12 +73,12 @@ int run_check(bool deep, Context& context) {
             " records, " + human_bytes(result.bytes) + " compared with checksums" +
             (result.recall ? ", recall " + std::to_string(*result.recall) : "") + "\n");
   if (result.orphans > 0) {
-    context.note("vkb: " + std::to_string(result.orphans) +
-                 " files in segments/ belong to nothing: " +
-                 (ok ? "a writer left them when it died, or they wait for a reader to end; the next "
-                       "write removes them"
-                     : "a writer left them, or vkb.sqlite3 is that of another time; they stay "
-                       "while a segment is missing"));
+    context.note(
+        "vkb: " + std::to_string(result.orphans) + " files in segments/ belong to nothing: " +
+        (ok ? "a writer left them when it died, or they wait for a reader to end; the next "
+              "write removes them"
+            : "a writer left them, or vkb.sqlite3 is that of another time; they stay "
+              "while a segment is missing"));
   }
   if (!ok) {
     context.note(

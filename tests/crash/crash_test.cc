@@ -71,18 +71,17 @@ class Crash : public ::testing::Test {
  protected:
   Told run_worker(std::uint64_t seed, std::uint64_t first, const WorkloadSize& size,
                   const Death& death) {
-    return vkb::run_worker(VKB_CRASH_WORKER, store_, seed, first, size, death.point, death.nth,
-                           [&](const Told& told) {
-                             const bool due =
-                                 death.operations > 0 && told.begun >= death.operations;
-                             // A death that the workload never meets is replaced by one from
-                             // outside.
-                             if (!due && told.begun <= kMostOperations) return false;
-                             ::pollfd none{};
-                             const ::timespec wait{0, death.microseconds * 1000L};
-                             ::ppoll(&none, 0, &wait, nullptr);
-                             return true;
-                           });
+    return vkb::run_worker(
+        VKB_CRASH_WORKER, store_, seed, first, size, death.point, death.nth, [&](const Told& told) {
+          const bool due = death.operations > 0 && told.begun >= death.operations;
+          // A death that the workload never meets is replaced by one from
+          // outside.
+          if (!due && told.begun <= kMostOperations) return false;
+          ::pollfd none{};
+          const ::timespec wait{0, death.microseconds * 1000L};
+          ::ppoll(&none, 0, &wait, nullptr);
+          return true;
+        });
   }
 
   // Makes `expected_` the one of the possible states that the store is in.

@@ -129,8 +129,8 @@ TEST_F(LogMarks, ARollbackIsNotSynced) {
   EXPECT_THROW(verify_log(copy), Error);
 }
 
-// Another program may have read the store, and SQLite put the log away. That cannot be told from one
-// that was lost; giving it up loses nothing then.
+// Another program may have read the store, and SQLite put the log away. That cannot be told from
+// one that was lost; giving it up loses nothing then.
 TEST_F(LogMarks, ALogThatAnotherProgramPutAwayIsMissed) {
   const std::string copy = killed();
   const std::string mark = read_whole_file(copy + "-mark");
