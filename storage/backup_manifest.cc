@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "storage/database_file.h"
 #include "storage/error.h"
 #include "storage/file_hash.h"
 #include "storage/json_depth.h"
