@@ -44,9 +44,10 @@ finish() {
 }
 # ended PROGRAM: waits for one that runs once; whether it passed.
 ended() {
-  local process=${once[$1]}
+  local status=0
+  wait "${once[$1]}" || status=1  # a signal may come meanwhile: finish() stops it then
   unset "once[$1]"
-  wait "$process" || { failed "$1" "$output/$(basename "$1")" && return 1; }
+  [ "$status" = 0 ] || { failed "$1" "$output/$(basename "$1")" && return 1; }
 }
 trap 'finish 0' INT TERM
 
