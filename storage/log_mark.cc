@@ -182,8 +182,7 @@ int open_mark(const std::string& database_path) {
   struct ::stat mark {};
   if (fd >= 0 && ::fstat(fd, &mark) == 0 && mark.st_size == 0) {
     std::ignore = ::fchmod(fd, mode);  // whatever the umask
-    if (mark.st_uid != database.st_uid)
-      std::ignore = ::fchown(fd, database.st_uid, database.st_gid);
+    std::ignore = ::fchown(fd, database.st_uid, database.st_gid);
   }
   return fd;
 }
@@ -192,9 +191,14 @@ template <typename Value>
 bool write_kept(int fd, const Value& value) noexcept {
   Kept<Value> kept{.value = value};
   kept.checksum = kept.expected();
-  const auto at = static_cast<off_t>(kPlaceOf<Value>);
-  return uninterrupted([&] { return ::pwrite(fd, &kept, sizeof kept, at); }) ==
-         static_cast<ssize_t>(sizeof kept);
+  Bytes rest = std::as_bytes(std::span(&kept, 1));
+  while (!rest.empty()) {
+    const auto at = static_cast<off_t>(kPlaceOf<Value> + sizeof kept - rest.size());
+    const ssize_t wrote = uninterrupted([&] { return ::pwrite(fd, rest.data(), rest.size(), at); });
+    if (wrote <= 0) return false;
+    rest = rest.subspan(static_cast<std::size_t>(wrote));
+  }
+  return true;
 }
 
 bool sync(int fd) noexcept {
@@ -228,6 +232,7 @@ struct Damage {
 // What is wrong with the part of a log that was synced, or nothing.
 std::optional<Damage> find_damage(const std::string& database_path, const Known& known) {
   const LogMark& mark = known.mark;
+  if (mark.end <= kHeaderBytes) return std::nullopt;  // nothing was committed to it
   DatabaseFile file(database_path + std::string(kLogSuffix));
   if (file.size() == 0) {
     if (known.copied.done >= mark.end) return std::nullopt;

@@ -32,7 +32,7 @@ class LogMarkWriter {
   LogMarkWriter& operator=(const LogMarkWriter&) = delete;
 
   void wrote(std::span<const std::byte> data, std::uint64_t offset) noexcept;
-  // A mark that cannot be written stays behind, which does no harm.
+  // A mark that cannot be written stays behind, and asks for less.
   void synced() noexcept;
   // Before the log is emptied: as remove_log_mark().
   bool remove() noexcept;

@@ -68,7 +68,7 @@ TEST_F(Corrupt, EveryPage) {
     }
     write_whole_file(file, sound);
   }
-  std::printf("torture: %zu damaged pages\ntorture: %zu of them where nothing is kept\n",
+  std::printf("torture: %zu damaged pages\ntorture: %zu damaged pages that nothing uses\n",
               damaged_pages, unnoticed);
   EXPECT_GT(damaged_pages, 100U);
   EXPECT_LT(unnoticed, damaged_pages / 10);
