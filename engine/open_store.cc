@@ -155,7 +155,7 @@ void OpenStore::create_or_check() {
   const bool has_segments = files_.exists(segment_directory_);
   if (options_.abandon_log) {
     give_up_log();
-  } else if (writer_holder().empty()) {  // a writer has done it
+  } else {
     verify_log(path);
   }
   if (files_.file_size(path) > 0 && !is_database_blank()) {

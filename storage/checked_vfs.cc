@@ -32,9 +32,9 @@ struct CheckedFile {
   std::vector<std::byte>* page;  // of a database: a copy, to write with its checksum
   LogMarkWriter* mark;           // of a log
   bool is_given_up;              // a sync failed
-  const char* path;              // of a database
-  std::optional<LogCopy> copy;   // a checkpoint has begun, and the database is not synced since
-  bool refuses_copy;             // as that could not be said in the log's mark
+  const char* path;
+  std::optional<LogCopy> copy;  // a checkpoint has begun, and the database is not synced since
+  bool refuses_copy;            // as that could not be said in the log's mark
 };
 
 CheckedFile* checked(sqlite3_file* file) noexcept { return reinterpret_cast<CheckedFile*>(file); }
@@ -157,7 +157,7 @@ int file_control(sqlite3_file* file, int operation, void* argument) {
 
 int truncate(sqlite3_file* file, sqlite3_int64 size) {
   CheckedFile& self = *checked(file);
-  if (self.is_given_up || (self.mark != nullptr && size == 0 && !self.mark->remove())) {
+  if (self.is_given_up || (self.mark != nullptr && size == 0 && !put_log_away(self.path))) {
     return SQLITE_IOERR_TRUNCATE;
   }
   return inner_of(file)->pMethods->xTruncate(inner_of(file), size);
@@ -263,10 +263,11 @@ int open(sqlite3_vfs* vfs, const char* path, sqlite3_file* file, int flags, int*
 }
 
 int remove(sqlite3_vfs* vfs, const char* path, int sync_directory) {
-  if (std::string_view(path).ends_with("-wal") && !remove_log_mark(path)) {
-    return SQLITE_IOERR_DELETE;
-  }
-  return inner_vfs(vfs)->xDelete(inner_vfs(vfs), path, sync_directory);
+  const bool is_log = std::string_view(path).ends_with("-wal");
+  if (is_log && !put_log_away(path)) return SQLITE_IOERR_DELETE;
+  const int code = inner_vfs(vfs)->xDelete(inner_vfs(vfs), path, sync_directory);
+  if (is_log && code == SQLITE_OK) remove_log_mark(path);
+  return code;
 }
 
 }  // namespace

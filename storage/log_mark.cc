@@ -45,8 +45,11 @@ constexpr std::size_t kFrameChecksumAt = 16;
 
 using Bytes = std::span<const std::byte>;
 
-std::string mark_of(std::string_view log_path) {
-  return std::string(log_path.substr(0, log_path.size() - kLogSuffix.size())).append(kMarkSuffix);
+std::string database_of(std::string_view log_path) {
+  return std::string(log_path.substr(0, log_path.size() - kLogSuffix.size()));
+}
+std::string mark_of(const std::string& database_path) {
+  return database_path + std::string(kMarkSuffix);
 }
 
 std::uint32_t big_endian(Bytes bytes, std::size_t at) {
@@ -120,7 +123,7 @@ constexpr std::uint64_t kPlaceOf = std::is_same_v<Value, LogMark> ? 0 : sizeof(K
 // Nothing when the file ends before.
 template <typename Value>
 std::optional<Kept<Value>> read_kept(const std::string& database_path) {
-  DatabaseFile file(database_path + std::string(kMarkSuffix));
+  DatabaseFile file(mark_of(database_path));
   Kept<Value> kept;
   const std::span bytes = std::as_writable_bytes(std::span(&kept, 1));
   if (!file.is_open() || !file.read(kPlaceOf<Value>, bytes)) return std::nullopt;
@@ -173,7 +176,7 @@ int open_to_write(const std::string& path, int flags, ::mode_t mode = 0) noexcep
 int open_mark(const std::string& database_path) {
   struct ::stat database {};
   if (::stat(database_path.c_str(), &database) != 0) return -1;
-  const std::string path = database_path + std::string(kMarkSuffix);
+  const std::string path = mark_of(database_path);
   const ::mode_t mode = database.st_mode & 0777;
   int fd = open_to_write(path, O_CREAT, mode);
   if (fd < 0 && errno == EACCES && ::unlink(path.c_str()) == 0) {
@@ -246,6 +249,8 @@ std::optional<Damage> find_damage(const std::string& database_path, const Known&
   const std::size_t page_bytes = big_endian(header, kPageSizeAt);
   if (!is_whole || (magic & ~1U) != kMagic || !checksum.is(header, kHeaderChecksumAt) ||
       page_bytes < 512 || page_bytes > 65536) {
+    // SQLite takes nothing from such a log: one that a power loss kept from beginning, too.
+    if (known.copied.done >= mark.end) return std::nullopt;
     return Damage{.what = "its header is damaged"};
   }
   if (salt_of(header, kSaltAt) != mark.salt) return std::nullopt;  // another log by now
@@ -321,34 +326,12 @@ void LogMarkWriter::synced() noexcept {
   if (next_ == synced_ || next_.end == 0) return;
   synced_ = next_;
   try {
-    if (fd_ < 0) fd_ = open_mark(log_path_.substr(0, log_path_.size() - kLogSuffix.size()));
+    if (fd_ < 0) fd_ = open_mark(database_of(log_path_));
   } catch (const std::bad_alloc&) {
   }
   if (fd_ < 0) return;
   if (std::exchange(begins_, false)) std::ignore = write_kept(fd_, Copied{.salt = synced_.salt});
   std::ignore = write_kept(fd_, synced_);
-}
-
-bool LogMarkWriter::remove() noexcept {
-  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
-  return remove_log_mark(log_path_);
-}
-
-bool remove_log_mark(std::string_view log_path) noexcept {
-  try {
-    const std::string path = mark_of(log_path);
-    if (::access(path.c_str(), F_OK) != 0) return errno == ENOENT;
-    // Emptied first: a power loss may bring back the name, and must not bring back the content.
-    const bool is_empty = empty_file(path);
-    if (!is_empty && errno != EACCES) return false;
-    if (::unlink(path.c_str()) != 0) return false;
-    if (!is_empty) {  // of another user
-      posix_file_system().sync_directory(std::filesystem::path(path).parent_path().string());
-    }
-    return true;
-  } catch (const std::exception&) {
-    return false;
-  }
 }
 
 std::optional<LogCopy> begin_checkpoint(std::string_view database_path,
@@ -375,6 +358,27 @@ void end_checkpoint(std::string_view database_path, const LogCopy& copy) noexcep
                  {.salt = copy.salt, .begun = copy.end, .done = copy.end});
   } catch (const std::exception&) {
     // It seems not to be complete then, which asks for more of the log than is needed.
+  }
+}
+
+bool put_log_away(std::string_view log_path) noexcept {
+  try {
+    const std::string path = database_of(log_path);
+    const std::optional<Known> known = read_mark(path);
+    if (!known || known->copied.done >= known->mark.end) return true;
+    const auto& [salt, end] = known->mark;
+    return write_copied(path, {.salt = salt, .begun = end, .done = end});
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
+void remove_log_mark(std::string_view log_path) noexcept {
+  try {
+    // What a power loss brings back of it asks for nothing.
+    ::unlink(mark_of(database_of(log_path)).c_str());
+  } catch (const std::bad_alloc&) {
+    // It asks for nothing.
   }
 }
 
@@ -421,10 +425,12 @@ void give_up_log(const std::string& database_path) {
                                            std::string(advice_for(errno)));
     }
   }
-  if (!remove_log_mark(log)) {
-    throw Error(ErrorCode::io_error, mark_of(log) + ": cannot be removed: " + std::strerror(errno) +
+  const std::string mark = mark_of(database_path);
+  if (::unlink(mark.c_str()) != 0) {
+    throw Error(ErrorCode::io_error, mark + ": cannot be removed: " + std::strerror(errno) +
                                          std::string(advice_for(errno)));
   }
+  posix_file_system().sync_directory(std::filesystem::path(mark).parent_path().string());
 }
 
 }  // namespace vkb

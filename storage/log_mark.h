@@ -34,8 +34,6 @@ class LogMarkWriter {
   void wrote(std::span<const std::byte> data, std::uint64_t offset) noexcept;
   // A mark that cannot be written stays behind, and asks for less.
   void synced() noexcept;
-  // Before the log is emptied: as remove_log_mark().
-  bool remove() noexcept;
 
  private:
   const std::string log_path_;
@@ -49,10 +47,6 @@ class LogMarkWriter {
   std::uint64_t data_at_ = 0;
   std::uint64_t data_end_ = 0;
 };
-
-// Makes the mark of a log say nothing, on disk when this returns: the log is about to be emptied,
-// or taken as it is. False when that cannot be.
-bool remove_log_mark(std::string_view log_path) noexcept;
 
 // A checkpoint that a reader, or a crash, keeps from its end leaves pages of different times in the
 // database, which make sense with the log only. So the mark says how far checkpoints have come.
@@ -68,6 +62,12 @@ std::optional<LogCopy> begin_checkpoint(std::string_view database_path,
                                         std::uint32_t frames) noexcept;
 // When all of it, and there is no more, is in the database, durably.
 void end_checkpoint(std::string_view database_path, const LogCopy& copy) noexcept;
+// Before a log is emptied or removed, as all of it is in the database: says so, where the end of a
+// checkpoint could not. The log may outlive a kill that comes now, and be damaged: it is not to be
+// laid over what is newer. False, and the log has to stay, when that cannot be.
+bool put_log_away(std::string_view log_path) noexcept;
+// When the log is no more.
+void remove_log_mark(std::string_view log_path) noexcept;
 
 // The pages of which a database's log has another content than the file may have.
 std::set<std::uint64_t> pages_in_log(const std::string& database_path);

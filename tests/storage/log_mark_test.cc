@@ -89,12 +89,45 @@ TEST_F(LogMarks, ADamagedMarkSaysNothing) {
 TEST_F(LogMarks, NoneIsLeftWhereNoLogIs) {
   ASSERT_TRUE(fs::exists(path_ + "-mark"));
   writer_->checkpoint();
-  EXPECT_FALSE(fs::exists(path_ + "-mark"));
+  EXPECT_NO_THROW(verify_log(path_));
   writer_->execute("INSERT INTO t VALUES(1)");
-  EXPECT_TRUE(fs::exists(path_ + "-mark"));
   EXPECT_NO_THROW(verify_log(path_));
   writer_.reset();
+  EXPECT_FALSE(fs::exists(path_ + "-wal"));
   EXPECT_FALSE(fs::exists(path_ + "-mark"));
+}
+
+// R8: a kill while a log is put away leaves all of it, and all of it is in the database.
+TEST_F(LogMarks, ALogThatWasPutAwayIsNotLaidOverTheDatabase) {
+  writer_->execute("UPDATE t SET a=1; UPDATE t SET a=2");
+  const std::string log = read_whole_file(path_ + "-wal");
+  writer_->checkpoint();
+  const std::string copy = killed();
+  write_whole_file(copy + "-wal", log);
+  EXPECT_NO_THROW(verify_log(copy));
+  std::string bytes = log;
+  bytes[20] = static_cast<char>(bytes[20] ^ 1);  // SQLite takes nothing of it
+  write_whole_file(copy + "-wal", bytes);
+  EXPECT_NO_THROW(verify_log(copy));
+  bytes = log;
+  bytes[log.size() - 100] = static_cast<char>(bytes[log.size() - 100] ^ 1);
+  write_whole_file(copy + "-wal", bytes);
+  VKB_EXPECT_ERROR(verify_log(copy), ErrorCode::corruption, "nothing is lost");
+  give_up_log(copy);
+  Database left(copy, Database::Mode::writer);
+  Statement value(left, "SELECT a FROM t");
+  EXPECT_TRUE(value.step() && value.integer(0) == 2);
+}
+
+// Where the end of a checkpoint could not be said it is said then.
+TEST_F(LogMarks, PuttingALogAwaySaysThatItIsCopied) {
+  const std::string copy = killed();
+  ASSERT_TRUE(put_log_away(copy + "-wal"));
+  fs::remove(copy + "-wal");
+  EXPECT_NO_THROW(verify_log(copy));
+  fs::remove(copy + "-mark");
+  EXPECT_TRUE(put_log_away(copy + "-wal")) << "nothing is asked for";
+  EXPECT_FALSE(fs::exists(copy + "-mark"));
 }
 
 TEST_F(LogMarks, ALogThatBeginsAnewIsAnother) {
@@ -207,6 +240,11 @@ class GivenUpLogs : public LogMarks {
     states_.push_back(content_of(writer));
   }
 
+  void begin_anew() {
+    reader_.reset();
+    writer_->checkpoint();
+  }
+
   void work(Database& writer, int steps) {
     for (int step = 0; step < steps; ++step) {
       switch (random_() % 5) {
@@ -280,8 +318,7 @@ class GivenUpLogs : public LogMarks {
 TEST_F(GivenUpLogs, LeaveAStateThatWas) {
   for (int round = 0; round < 12; ++round) {
     SCOPED_TRACE(round);
-    reader_.reset();
-    writer_->checkpoint();
+    begin_anew();
     work(*writer_, 20);
     damage_each_frame(killed());
   }
@@ -294,8 +331,7 @@ TEST_F(GivenUpLogs, LeaveAStateThatWas) {
 TEST_F(GivenUpLogs, LeaveAStateThatWasWithAMarkOfBefore) {
   for (int round = 0; round < 24; ++round) {
     SCOPED_TRACE(round);
-    reader_.reset();
-    writer_->checkpoint();
+    begin_anew();
     work(*writer_, 8);
     const std::string mark =
         fs::exists(path_ + "-mark") ? read_whole_file(path_ + "-mark") : std::string();

@@ -305,66 +305,6 @@ TEST(Database, AFrozenFileIsReadWithoutAnyFileBesideIt) {
   EXPECT_EQ(names_in(directory.path()), std::vector<std::string>{"a%41?b#c"});
 }
 
-TEST(Database, ACheckpointEmptiesTheLogUnlessAReaderNeedsIt) {
-  const TempDirectory directory;
-  const std::string path = directory.file("db");
-  Database writer(path, Mode::writer);
-  writer.execute("CREATE TABLE t(a); INSERT INTO t VALUES(1)");
-  Database reader(path, Mode::reader);
-  {
-    Transaction transaction(reader, Kind::read);
-    integer_of(reader, "SELECT count(*) FROM t");
-    writer.execute("INSERT INTO t VALUES(2)");
-    EXPECT_TRUE(writer.try_checkpoint());
-    writer.checkpoint();
-    EXPECT_GT(std::filesystem::file_size(path + "-wal"), 0u);
-    EXPECT_EQ(integer_of(reader, "SELECT count(*) FROM t"), 1);
-  }
-  writer.checkpoint();
-  EXPECT_EQ(std::filesystem::file_size(path + "-wal"), 0u);
-  EXPECT_EQ(integer_of(reader, "SELECT count(*) FROM t"), 2);
-}
-
-// R3: files are unlinked by what it says.
-TEST(Database, ALogIsDoneWhenNoReaderNeedsIt) {
-  const TempDirectory directory;
-  const std::string path = directory.file("db");
-  Database writer(path, Mode::writer);
-  writer.execute("CREATE TABLE t(a); INSERT INTO t VALUES(1)");
-  Database reader(path, Mode::reader);
-  std::uint64_t salt = 0;
-  {
-    const Transaction transaction(reader, Kind::read);
-    integer_of(reader, "SELECT count(*) FROM t");
-    writer.execute("INSERT INTO t VALUES(2)");
-    for (int i = 0; i < 2; ++i) {
-      const auto log = writer.try_checkpoint();
-      ASSERT_TRUE(log);
-      EXPECT_FALSE(log->is_done);
-      salt = log->salt;
-    }
-  }
-  EXPECT_TRUE(writer.try_checkpoint().value().is_done);
-  // The next write begins the log anew, this time beside a reader of that.
-  writer.execute("INSERT INTO t VALUES(3)");
-  const Transaction transaction(reader, Kind::read);
-  integer_of(reader, "SELECT count(*) FROM t");
-  writer.execute("INSERT INTO t VALUES(4)");
-  const auto next = writer.try_checkpoint();
-  ASSERT_TRUE(next);
-  EXPECT_FALSE(next->is_done);
-  EXPECT_NE(next->salt, salt);
-}
-
-TEST(Database, ACheckpointThatFailsSaysNothingOfTheLog) {
-  const TempDirectory directory;
-  Database writer(directory.file("db"), Mode::writer);
-  writer.execute("CREATE TABLE t(a); INSERT INTO t VALUES(1)");
-  SystemCallFaults system_calls;
-  system_calls.file_sync_error = EIO;
-  EXPECT_FALSE(writer.try_checkpoint());
-}
-
 // A database of some hundred pages of which every row is in the main file.
 void make_large(const std::string& path) {
   Database db(path, Mode::writer);
@@ -373,67 +313,6 @@ void make_large(const std::string& path) {
   Statement insert(db, "INSERT INTO t(b) VALUES(?)");
   for (int i = 0; i < 3000; ++i) insert.bind(std::string(300, 'x') + std::to_string(i)).run();
   transaction.commit();
-}
-
-// Two readers take turns so that one of them is always there: nobody ever sees the log unused.
-class Relay {
- public:
-  explicit Relay(const std::string& path) : path_(path) {
-    for (int i = 0; i < 2; ++i) runners_.emplace_back([this] { run(); });
-    entered_.wait(0);
-  }
-  ~Relay() {
-    done_ = true;
-    ++entered_;
-    entered_.notify_all();
-    for (std::thread& runner : runners_) runner.join();
-  }
-
- private:
-  void run() {
-    Database reader(path_, Mode::reader);
-    while (!done_) {
-      const Transaction transaction(reader, Kind::read);
-      integer_of(reader, "SELECT count(*) FROM t");  // that takes the log's present end
-      const std::uint64_t mine = ++entered_;
-      entered_.notify_all();
-      if (!done_) entered_.wait(mine);  // until the other one is in
-    }
-  }
-
-  const std::string path_;
-  std::atomic<std::uint64_t> entered_ = 0;
-  std::atomic<bool> done_ = false;
-  std::vector<std::thread> runners_;
-};
-
-TEST(Database, TheLogStaysShortBesideReadersThatOverlap) {
-  const TempDirectory directory;
-  const std::string path = directory.file("db");
-  Database writer(path, Mode::writer);
-  writer.execute("PRAGMA synchronous=OFF; CREATE TABLE t(x)");
-  writer.set_checkpoint_pages(20);
-  const Relay readers(path);
-  for (int i = 0; i < 1000; ++i) writer.execute("INSERT INTO t VALUES(randomblob(8000))");
-  EXPECT_LT(std::filesystem::file_size(path + "-wal"), 100u * 8192);
-}
-
-TEST(Database, AReaderThatNeverEndsHoldsUpFewCommits) {
-  const TempDirectory directory;
-  const std::string path = directory.file("db");
-  Database writer(path, Mode::writer);
-  writer.execute("PRAGMA synchronous=OFF; CREATE TABLE t(x)");
-  writer.set_checkpoint_pages(200);
-  std::optional<Database> reader(std::in_place, path, Mode::reader);
-  std::optional<Transaction> transaction(std::in_place, *reader, Kind::read);
-  EXPECT_EQ(integer_of(*reader, "SELECT count(*) FROM t"), 0);
-  for (int i = 0; i < 140; ++i) writer.execute("INSERT INTO t VALUES(randomblob(8000))");
-  const auto longest = std::filesystem::file_size(path + "-wal");
-  EXPECT_GT(longest, 140u * 8192);
-  transaction.reset();
-  // The log begins anew, in the file that is there.
-  for (int i = 0; i < 400; ++i) writer.execute("INSERT INTO t VALUES(randomblob(8000))");
-  EXPECT_LT(std::filesystem::file_size(path + "-wal"), 2 * longest);
 }
 
 // Nothing asks for a free page but a copy, which takes them all.
