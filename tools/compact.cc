@@ -48,8 +48,8 @@ void register_compact(CLI::App& app, Context& context) {
       "compact", "Merge a collection into one segment and give back the disk of removed records");
   verb->footer(
       "Readers may go on meanwhile; programs that write must pause for a second. Needs free disk "
-      "for "
-      "a\nsecond copy.");
+      "for\n"
+      "a second copy.");
   verb->callback([&context] { context.run = [&context] { return run_compact(context); }; });
 }
 
