@@ -3,6 +3,7 @@
 // Rebuilding what can be rebuilt (R9), and parting with what cannot.
 #include <algorithm>
 #include <functional>
+#include <map>
 #include <string_view>
 
 #include "engine/compaction.h"
@@ -50,8 +51,9 @@ class Repair {
     const bool has_lost = names(findings_, kDatabaseObject, false);
     if (has_lost && !take) return;  // it cannot be written either
     const bool is_salvaged = has_lost || names(findings_, kDatabaseObject, true);
+    LostNames names_of_lost;
     if (is_salvaged) {
-      store_.maintain([&](Database& db) { salvage(db, has_lost); });
+      store_.maintain([&](Database& db) { names_of_lost = salvage(db, has_lost); });
     } else {
       store_.write([](Database& db) { db.execute("REINDEX"); });
     }
@@ -60,7 +62,7 @@ class Repair {
       if (take) give_up_segments(*store_.open_collection(row));
       if (!take || !has_halves) continue;
       try {
-        give_up_halves(*store_.open_collection(row), take);
+        give_up_halves(*store_.open_collection(row), names_of_lost, take);
       } catch (const Error& error) {
         if (error.code() != ErrorCode::corruption) throw;  // a segment: its own damage is seen to
       }
@@ -162,8 +164,8 @@ class Repair {
   }
 
   // After records or entries of the log were lost: vectors without a record go, and records without
-  // a vector.
-  void give_up_halves(OpenCollection& collection, const Take& take) {
+  // a vector. Of records without both there may be a name.
+  void give_up_halves(OpenCollection& collection, const LostNames& names, const Take& take) {
     store_.write([&](Database& db) {
       RecordWriter writer(db, collection);
       const std::int64_t id = collection.collection_id;
@@ -171,30 +173,45 @@ class Repair {
       std::vector<std::int64_t> placed;
       std::vector<Record> lost;
       std::vector<std::int64_t> without_record;
+      const auto has_record = [&](std::int64_t row_id) {
+        placed.push_back(row_id);
+        return writer.records().id_of(row_id).has_value();
+      };
+      const auto lose = [&](std::int64_t row_id, std::span<const float> vector) {
+        without_record.push_back(row_id);
+        const auto name = names.find(row_id);
+        lost.push_back({.id = name != names.end()
+                                  ? name->second.id
+                                  : std::string(snapshot->record_id(row_id).value_or("")),
+                        .embedding = std::vector(vector.begin(), vector.end())});
+      };
       for (const SegmentView& view : snapshot->segments) {
         RowIds rows(*view.segment);
         for (std::uint32_t slot = 0; slot < view.segment->row_count(); ++slot) {
           if (view.is_dead(slot)) continue;
-          const std::uint64_t row_id = rows.of(slot);
-          placed.push_back(static_cast<std::int64_t>(row_id));
-          if (writer.records().id_of(placed.back())) continue;
-          without_record.push_back(placed.back());
-          const float* vector = view.segment->vector(slot);
-          lost.push_back({.id = std::string(view.segment->record_id(row_id).value_or("")),
-                          .embedding = std::vector(vector, vector + view.segment->dim())});
+          const auto row_id = static_cast<std::int64_t>(rows.of(slot));
+          if (!has_record(row_id)) lose(row_id, {view.segment->vector(slot), view.segment->dim()});
         }
       }
+      std::map<std::int64_t, std::vector<float>> in_log;  // of each row its last entry
       read_log(db, id, 0, writer.row().dim.value_or(0), [&](const LogEntry& entry) {
-        if (entry.vector.empty()) return;
-        placed.push_back(entry.row_id);
-        if (!writer.records().id_of(entry.row_id)) without_record.push_back(entry.row_id);
+        in_log[entry.row_id].assign(entry.vector.begin(), entry.vector.end());
       });
+      for (const auto& [row_id, vector] : in_log) {
+        if (!vector.empty() && !has_record(row_id)) lose(row_id, vector);
+      }
       std::ranges::sort(placed);
+      const auto is_placed = [&](std::int64_t row_id) {
+        return std::ranges::binary_search(placed, row_id);
+      };
       std::vector<std::int64_t> given_up;
       for (const std::int64_t row_id : writer.records().row_ids(0, 0, UINT64_MAX)) {
-        if (std::ranges::binary_search(placed, row_id)) continue;
+        if (is_placed(row_id)) continue;
         given_up.push_back(row_id);
         lost.push_back(record_of(writer.records().read(row_id)));
+      }
+      for (const auto& [row_id, name] : names) {
+        if (name.collection_id == id && !is_placed(row_id)) lost.push_back({.id = name.id});
       }
       if (!lost.empty()) take(collection, lost);
       for (const std::int64_t row_id : without_record) writer.retire_vector(row_id);

@@ -43,6 +43,29 @@ std::int64_t copy_rows(Database& sound, const std::string& table, const std::str
   }
 }
 
+// The names of the records that were not copied. The index that has them may be damaged too: it is
+// read from both its ends.
+LostNames names_of_lost(Database& sound) {
+  LostNames names;
+  for (const std::string_view order : {"ASC", "DESC"}) {
+    try {
+      Statement lost(sound,
+                     "SELECT row_id, collection_id, id FROM damaged.record"
+                     " INDEXED BY sqlite_autoindex_record_1 WHERE row_id NOT IN"
+                     " (SELECT row_id FROM main.record) ORDER BY collection_id " +
+                         std::string(order) + ", id " + std::string(order));
+      while (lost.step()) {
+        names.insert_or_assign(lost.integer(0), LostName{.collection_id = lost.integer(1),
+                                                         .id = std::string(lost.text(2))});
+      }
+      break;
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::corruption) throw;
+    }
+  }
+  return names;
+}
+
 // The largest key that a table ever gave out.
 std::int64_t last_key(Database& sound, const std::string& table) {
   Statement largest(sound, "SELECT seq FROM main.sqlite_sequence WHERE name=?");
@@ -84,7 +107,7 @@ bool can_salvage(Database& db) {
   }
 }
 
-void salvage(Database& writer, bool may_lose) {
+LostNames salvage(Database& writer, bool may_lose) {
   const TemporaryDatabase file(writer.path());
   Database sound(file.path, Database::Mode::copy);
   // A statement that fails has to leave nothing; after a crash the file is of no use.
@@ -100,14 +123,17 @@ void salvage(Database& writer, bool may_lose) {
     if (may_lose && (table == "record" || table == "vector_log")) continue;
     sound.execute("INSERT INTO main." + std::string(table) + " " + rows_of("damaged", table));
   }
+  LostNames lost;
   if (may_lose) {
     copy_rows(sound, "record", "row_id", 1, last_key(sound, "record"));
+    lost = names_of_lost(sound);
     const std::int64_t missing =
         copy_rows(sound, "vector_log", "seq", 1, last_key(sound, "vector_log"));
     Statement(sound, "DELETE FROM main.vector_log WHERE seq<=?").bind(missing).run();
   }
   sound.execute("DETACH damaged");
   sound.copy_over(writer.path());
+  return lost;
 }
 
 }  // namespace vkb

@@ -168,8 +168,8 @@ int run_repair(const std::string& lost_file, Context& context) {
   }
   if (lost > 0) {
     out.write(with_commas(lost) +
-              " records have lost their vectors, and are no longer here: their "
-              "ids, documents and metadata are in " +
+              " records are no longer here, as their vectors or their texts are damaged: what is "
+              "left of them is in " +
               lost_file + "\n");
   }
   if (ok) {

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import struct
 import subprocess
 
@@ -62,6 +64,61 @@ def test_what_is_left_of_lost_records_goes_into_a_file(vkb, tmp_path):
     assert json.loads(vkb("check", "--deep", "--json", *at).stdout)["ok"]
     left = {json.loads(line)["id"] for line in vkb("export", "--jsonl", "-", *at).stdout.splitlines()}
     assert left == {f"r{n}" for n in range(5000)} - {record["id"] for record in lost}
+
+
+@pytest.mark.parametrize("page", ["leaf", "root"])
+@pytest.mark.parametrize("ids", ["sound", "damaged"])
+def test_records_whose_vectors_are_not_sealed_are_not_lost_uncounted(vkb, tmp_path, page, ids):
+    """R5: their vectors are in the log only, and all that is left of those on a damaged page."""
+    store = tmp_path / "kb"
+    at = ["--path", store]
+    add = ["add", "--jsonl", "-", "--collection", "notes", *at]
+    vkb(*add, input=record_lines(0, 500))
+    vkb(*add, input=record_lines(100, 400))  # an entry of the log more for each
+    vkb("delete", "--id", "r150", *at)
+    whole = exported(vkb, at)
+    assert len(whole) == 499
+
+    root = root_page(store, "record")
+    damage_page(store, root if page == "root" else last_child(store, root))
+    if ids == "damaged":
+        damage_page(store, root_page(store, "sqlite_autoindex_record_1"))
+    lost_file = tmp_path / "lost.jsonl"
+    done = json.loads(vkb("repair", "--lost", lost_file, "--json", *at).stdout)
+    assert done["ok"]
+    left = exported(vkb, at)
+    lost = [json.loads(line) for line in lost_file.read_text().splitlines()]
+    assert done["lost"] == len(lost) == 499 - len(left) > 0
+    assert (len(left) == 0) == (page == "root")
+    assert all(record == whole[name] for name, record in left.items())
+    assert all(record["collection"] == "notes" for record in lost)
+    gone = [record for name, record in whole.items() if name not in left]
+    assert sorted(record["embedding"] for record in lost) == sorted(
+        record["embedding"] for record in gone
+    )
+    if ids == "damaged":
+        assert {record["id"] for record in lost} == {""}
+    else:
+        assert {record["id"]: record["embedding"] for record in lost} == {
+            record["id"]: record["embedding"] for record in gone
+        }
+
+
+def test_records_of_which_nothing_but_the_id_is_left_are_counted(vkb, tmp_path):
+    """R5: neither the record nor its vector, on two damaged pages."""
+    store = tmp_path / "kb"
+    at = ["--path", store]
+    vkb("add", "--jsonl", "-", "--collection", "notes", *at, input=record_lines(0, 500))
+    for table in ("record", "vector_log"):
+        damage_page(store, last_child(store, root_page(store, table)))
+    lost_file = tmp_path / "lost.jsonl"
+    done = json.loads(vkb("repair", "--lost", lost_file, "--json", *at).stdout)
+    assert done["ok"]
+    lost = [json.loads(line) for line in lost_file.read_text().splitlines()]
+    left = exported(vkb, at)
+    assert done["lost"] == len(lost) == 500 - len(left)
+    assert {record["id"] for record in lost} == {f"r{n}" for n in range(500)} - left.keys()
+    assert {"collection": "notes", "id": "r499"} in lost
 
 
 def test_a_damaged_log_is_named_and_given_up_on_demand(vkb, vkb_binary, tmp_path):
@@ -146,6 +203,36 @@ def damage_log(store):
     with log.open("r+b") as file:
         file.seek(log.stat().st_size // 2)
         file.write(b"\xff")
+
+
+PAGE_BYTES = 8192
+
+
+def root_page(store, table: str) -> int:
+    with contextlib.closing(sqlite3.connect(f"file:{store}/vkb.sqlite3?mode=ro", uri=True)) as database:
+        return database.execute("SELECT rootpage FROM sqlite_schema WHERE name=?", [table]).fetchone()[0]
+
+
+def last_child(store, page: int) -> int:
+    """Of an inner page of a table (SQLite's file format, "B-tree Pages")."""
+    with (store / "vkb.sqlite3").open("rb") as file:
+        file.seek((page - 1) * PAGE_BYTES)
+        kind, _, _, _, _, child = struct.unpack(">BHHHBI", file.read(12))
+    assert kind == 5
+    return child
+
+
+def damage_page(store, page: int) -> None:
+    with (store / "vkb.sqlite3").open("r+b") as file:
+        file.seek((page - 1) * PAGE_BYTES + 4000)
+        (byte,) = file.read(1)
+        file.seek(-1, 1)
+        file.write(bytes([byte ^ 1]))
+
+
+def exported(vkb, at) -> dict:
+    lines = vkb("export", "--jsonl", "-", *at).stdout.splitlines()
+    return {record["id"]: record for record in map(json.loads, lines)}
 
 
 def record_lines(first: int, end: int) -> str:
