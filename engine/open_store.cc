@@ -153,6 +153,7 @@ void OpenStore::create_or_check() {
   }
   // Asked first: it is made after the database, see writer().
   const bool has_segments = files_.exists(segment_directory_);
+  verify_length(path);  // before a log is given up for it
   if (options_.abandon_log) {
     give_up_log();
   } else {

@@ -4,9 +4,12 @@
 #include <sqlite3.h>
 #include <sys/stat.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <new>
+#include <optional>
+#include <string_view>
 
 #include "storage/error.h"
 #include "storage/system_advice.h"
@@ -18,6 +21,43 @@ namespace {
   const int error = errno;
   throw Error(ErrorCode::io_error, path + ": cannot " + doing + ": " + std::strerror(error) +
                                        std::string(advice_for(error)));
+}
+
+// A number in the header of a database.
+std::uint64_t big_endian(std::span<const std::byte> bytes) {
+  std::uint64_t value = 0;
+  for (const std::byte byte : bytes) value = value << 8 | std::to_integer<std::uint64_t>(byte);
+  return value;
+}
+
+struct Shortage {
+  std::uint64_t expected = 0;  // pages
+  std::uint64_t found = 0;
+  bool operator==(const Shortage&) const = default;
+};
+
+std::optional<Shortage> find_shortage(const std::string& database_path) {
+  // Of the header: the size of a page and two counters of changes that say whether the number of
+  // pages is that of the last one (SQLite's file format, "In-header database size").
+  constexpr std::string_view kMagic("SQLite format 3", 16);
+  constexpr std::size_t kPageSizeAt = 16;
+  constexpr std::size_t kChangesAt = 24;
+  constexpr std::size_t kPagesAt = 28;
+  constexpr std::size_t kChangesOfPagesAt = 92;
+  DatabaseFile database(database_path);
+  std::array<std::byte, 100> header{};
+  if (!database.is_open() || !database.read(0, header)) return std::nullopt;
+  const std::span bytes(header);
+  const std::uint64_t page_bytes = big_endian(bytes.subspan(kPageSizeAt, 2));
+  const std::uint64_t pages = big_endian(bytes.subspan(kPagesAt, 4));
+  if (std::memcmp(header.data(), kMagic.data(), kMagic.size()) != 0 || page_bytes < 512 ||
+      big_endian(bytes.subspan(kChangesAt, 4)) != big_endian(bytes.subspan(kChangesOfPagesAt, 4)) ||
+      database.size() / page_bytes >= pages) {
+    return std::nullopt;
+  }
+  // Asked last: what a checkpoint has not copied yet is in it.
+  if (DatabaseFile(database_path + "-wal").size() > 0) return std::nullopt;
+  return Shortage{.expected = pages, .found = database.size() / page_bytes};
 }
 
 }  // namespace
@@ -32,6 +72,10 @@ DatabaseFile::DatabaseFile(const std::string& path, Use use)
   struct ::stat about {};
   if (::stat(path.c_str(), &about) != 0) {
     if (errno == ENOENT) return;
+    fail(path, "open it");
+  }
+  if (S_ISDIR(about.st_mode)) {
+    errno = EISDIR;
     fail(path, "open it");
   }
   if (!S_ISREG(about.st_mode)) {  // a pipe would hold it up
@@ -85,6 +129,15 @@ void DatabaseFile::FreeName::operator()(char* name) const noexcept { sqlite3_fre
 
 sqlite3_file* DatabaseFile::get() noexcept {
   return reinterpret_cast<sqlite3_file*>(memory_.data());
+}
+
+void verify_length(const std::string& database_path) {
+  const std::optional<Shortage> shortage = find_shortage(database_path);
+  // A log may have been begun and ended since the header was read: a second look sees its pages.
+  if (!shortage || find_shortage(database_path) != shortage) return;
+  throw Error(ErrorCode::corruption, database_path + ": its end is missing: expected " +
+                                         std::to_string(shortage->expected) + " pages, found " +
+                                         std::to_string(shortage->found) + "; restore a backup");
 }
 
 }  // namespace vkb

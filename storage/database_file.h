@@ -48,4 +48,8 @@ class DatabaseFile {
   std::uint64_t size_ = 0;
 };
 
+// Throws corruption when a database has fewer pages than its header says and no log that may have
+// the others: SQLite opens no such file. Right beside a writer as well.
+void verify_length(const std::string& database_path);
+
 }  // namespace vkb

@@ -3,11 +3,13 @@
 
 #include <gtest/gtest.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
 
 #include <array>
 #include <memory>
 #include <string>
 
+#include "storage/sqlite.h"
 #include "tests/support/temp_directory.h"
 #include "tests/support/test_data.h"
 
@@ -79,7 +81,35 @@ TEST(DatabaseFile, IsReadAsItIs) {
   EXPECT_TRUE(file.read(6, std::as_writable_bytes(std::span(read))));
   EXPECT_EQ(std::string(read.data(), read.size()), "6789");
   EXPECT_FALSE(file.read(7, std::as_writable_bytes(std::span(read))));
-  VKB_EXPECT_ERROR(DatabaseFile(directory.path()), ErrorCode::io_error, "not a regular file");
+  VKB_EXPECT_ERROR(DatabaseFile(directory.path()), ErrorCode::io_error, "Is a directory");
+  const std::string pipe = directory.file("pipe");
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  VKB_EXPECT_ERROR(DatabaseFile{pipe}, ErrorCode::io_error, "not a regular file");
+}
+
+// R8. As long as a log may have the pages that are not there, nothing is said.
+TEST(DatabaseFile, ADatabaseThatIsCutIsNamed) {
+  const TempDirectory directory;
+  const std::string path = directory.file("db");
+  verify_length(path);
+  Database(path, Database::Mode::writer).execute("CREATE TABLE a(b); CREATE TABLE c(d)");
+  verify_length(path);
+  const std::string whole = read_whole_file(path);
+  const std::size_t pages = whole.size() / 8192;
+  ASSERT_GT(pages, 2u);
+  for (const std::size_t size : {std::size_t{100}, std::size_t{8192}, whole.size() - 1}) {
+    write_whole_file(path, whole.substr(0, size));
+    VKB_EXPECT_ERROR(verify_length(path), ErrorCode::corruption,
+                     path + ": its end is missing: expected " + std::to_string(pages) +
+                         " pages, found " + std::to_string(size / 8192) + "; restore a backup");
+  }
+  write_whole_file(path + "-wal", "frames");
+  verify_length(path);
+  write_whole_file(path + "-wal", "");
+  write_whole_file(path, whole + std::string(8192, '\0'));
+  verify_length(path);
+  write_whole_file(path, std::string(200, 'x'));
+  verify_length(path);
 }
 
 // SQLite keeps the pointer, and may look for parameters around it.

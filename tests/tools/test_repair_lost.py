@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 import struct
 import subprocess
@@ -183,6 +184,50 @@ def test_nothing_is_made_anew_over_segments(vkb, tmp_path, how):
         assert refused.returncode == 1
         assert "the records of this store are lost" in refused.stderr
     assert sorted(path.name for path in (store / "segments").iterdir()) == segments
+
+
+@pytest.mark.parametrize("pages", [1, -1])
+@pytest.mark.parametrize("log", ["ended", "missing"])
+def test_a_database_that_is_cut_needs_a_backup(vkb, vkb_binary, tmp_path, pages, log):
+    """R8: no log is given up for it, and nothing is changed."""
+    store = tmp_path / "kb"
+    at = ["--path", store]
+    database = store / "vkb.sqlite3"
+    if log == "missing":
+        add_and_kill(vkb, vkb_binary, store)
+        (store / "vkb.sqlite3-wal").unlink()
+    else:
+        vkb("add", "--jsonl", "-", "--collection", "notes", *at, input=record_lines(0, 5000))
+    whole = database.stat().st_size // PAGE_BYTES
+    left = pages if pages > 0 else whole + pages
+    os.truncate(database, left * PAGE_BYTES)
+    before = {path.name: path.read_bytes() for path in store.iterdir() if path.is_file()}
+    for verb in (["count"], ["compact"], ["repair"], ["repair", "--lost", tmp_path / "lost"]):
+        refused = vkb(*verb, *at, check=False)
+        assert refused.returncode == 1
+        assert f"vkb.sqlite3: its end is missing: expected {whole} pages, found {left}" in refused.stderr
+        assert "restore a backup" in refused.stderr
+        assert "--lost" not in refused.stderr
+    assert {path.name: path.read_bytes() for path in store.iterdir() if path.is_file()} == before
+    (found,) = json.loads(vkb("check", "--json", *at, check=False).stdout)["problems"]
+    assert "its end is missing" in found["message"]
+
+
+def test_what_is_left_of_a_cut_database_can_be_kept(vkb, tmp_path):
+    """R8: pages that it does not have are damaged pages, once it has its length again."""
+    store = tmp_path / "kb"
+    at = ["--path", store]
+    vkb("add", "--jsonl", "-", "--collection", "notes", *at, input=record_lines(0, 5000))
+    size = (store / "vkb.sqlite3").stat().st_size
+    os.truncate(store / "vkb.sqlite3", size - 5 * PAGE_BYTES)
+    os.truncate(store / "vkb.sqlite3", size)
+    done = json.loads(vkb("repair", "--lost", tmp_path / "lost.jsonl", "--json", *at).stdout)
+    assert done["ok"]
+    lost = [json.loads(line) for line in (tmp_path / "lost.jsonl").read_text().splitlines()]
+    left = exported(vkb, at)
+    assert done["lost"] == len(lost) > 0
+    assert len(left) > 1000
+    assert {record["id"] for record in lost} | left.keys() == {f"r{n}" for n in range(5000)}
 
 
 def add_and_kill(vkb, vkb_binary, store):
