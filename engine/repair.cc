@@ -41,6 +41,17 @@ Record record_of(RecordRow row) {
           .origin = std::move(row.origin)};
 }
 
+// Nothing when it is on a damaged page of a segment.
+template <typename Read>
+auto if_sound(const Read& read) -> std::optional<decltype(read())> {
+  try {
+    return read();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::corruption) throw;
+    return std::nullopt;
+  }
+}
+
 class Repair {
  public:
   Repair(OpenStore& store, const CheckResult& findings, const ProgressFunction& progress)
@@ -177,28 +188,34 @@ class Repair {
         placed.push_back(row_id);
         return writer.records().id_of(row_id).has_value();
       };
-      const auto lose = [&](std::int64_t row_id, std::span<const float> vector) {
-        without_record.push_back(row_id);
+      const auto name_of = [&](std::int64_t row_id) {
         const auto name = names.find(row_id);
-        lost.push_back({.id = name != names.end()
-                                  ? name->second.id
-                                  : std::string(snapshot->record_id(row_id).value_or("")),
-                        .embedding = std::vector(vector.begin(), vector.end())});
+        return name != names.end() ? name->second.id
+                                   : std::string(snapshot->record_id(row_id).value_or(""));
+      };
+      const auto lose = [&](std::int64_t row_id, std::optional<std::vector<float>> vector) {
+        without_record.push_back(row_id);
+        lost.push_back({.id = if_sound([&] { return name_of(row_id); }).value_or(""),
+                        .embedding = std::move(vector)});
       };
       for (const SegmentView& view : snapshot->segments) {
         RowIds rows(*view.segment);
         for (std::uint32_t slot = 0; slot < view.segment->row_count(); ++slot) {
           if (view.is_dead(slot)) continue;
           const auto row_id = static_cast<std::int64_t>(rows.of(slot));
-          if (!has_record(row_id)) lose(row_id, {view.segment->vector(slot), view.segment->dim()});
+          if (has_record(row_id)) continue;
+          lose(row_id, if_sound([&] {
+                 const float* vector = view.segment->vector(slot);
+                 return std::vector(vector, vector + view.segment->dim());
+               }));
         }
       }
       std::map<std::int64_t, std::vector<float>> in_log;  // of each row its last entry
       read_log(db, id, 0, writer.row().dim.value_or(0), [&](const LogEntry& entry) {
         in_log[entry.row_id].assign(entry.vector.begin(), entry.vector.end());
       });
-      for (const auto& [row_id, vector] : in_log) {
-        if (!vector.empty() && !has_record(row_id)) lose(row_id, vector);
+      for (auto& [row_id, vector] : in_log) {
+        if (!vector.empty() && !has_record(row_id)) lose(row_id, std::move(vector));
       }
       std::ranges::sort(placed);
       const auto is_placed = [&](std::int64_t row_id) {

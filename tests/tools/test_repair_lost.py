@@ -186,6 +186,37 @@ def test_nothing_is_made_anew_over_segments(vkb, tmp_path, how):
     assert sorted(path.name for path in (store / "segments").iterdir()) == segments
 
 
+@pytest.mark.parametrize("section", ["vectors", "ids"])
+def test_a_record_and_its_segment_may_be_damaged_at_once(vkb, tmp_path, section):
+    """R9: what the one repair cannot read does not keep it from giving up the record."""
+    store = tmp_path / "kb"
+    at = ["--path", store]
+    vkb("add", "--jsonl", "-", "--collection", "notes", *at, input=record_lines(0, 5000))
+    vkb("compact", *at)
+    whole = exported(vkb, at)
+    damage_page(store, last_child(store, root_page(store, "record")))
+    if section == "ids":  # nothing but the segment's has them now
+        damage_page(store, root_page(store, "sqlite_autoindex_record_1"))
+    (segment,) = (store / "segments").iterdir()
+    content = bytearray(segment.read_bytes())
+    vector = floats([4999 % 7, 4999 / 100, 1.0, 0.5])
+    content[content.index(vector if section == "vectors" else b"\x05r4999\0")] ^= 1
+    segment.write_bytes(content)
+
+    lost_file = tmp_path / "lost.jsonl"
+    done = json.loads(vkb("repair", "--lost", lost_file, "--json", *at).stdout)
+    assert done["ok"]
+    left = exported(vkb, at)
+    lost = [json.loads(line) for line in lost_file.read_text().splitlines()]
+    assert done["lost"] == len(lost) == 5000 - len(left) > 0
+    assert all(record == whole[name] for name, record in left.items())
+    if section == "vectors":
+        assert {record["id"] for record in lost} == whole.keys() - left.keys()
+        assert {"collection": "notes", "id": "r4999"} in lost
+    else:
+        assert {"collection": "notes", "id": "", "embedding": whole["r4999"]["embedding"]} in lost
+
+
 @pytest.mark.parametrize("pages", [1, -1])
 @pytest.mark.parametrize("log", ["ended", "missing"])
 def test_a_database_that_is_cut_needs_a_backup(vkb, vkb_binary, tmp_path, pages, log):
