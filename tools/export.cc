@@ -6,7 +6,9 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <memory>
+#include <string>
 
 #include "server/json_text.h"
 #include "tools/cli.h"
@@ -14,6 +16,8 @@
 
 namespace vkb {
 namespace {
+
+constexpr const char* kNotAll = "the lines written are whole, but not all";
 
 struct ExportFlags {
   std::string jsonl;
@@ -23,32 +27,41 @@ struct ExportFlags {
   throw Error(ErrorCode::io_error, file + ": " + what + ": " + std::strerror(errno));
 }
 
-// A file that appears under its name only when it is complete and on disk.
+// A file that appears under its name only when it is complete and on disk. A pipe or a device that
+// is there is written to, and a link's own file replaced.
 class ExportFile {
  public:
-  explicit ExportFile(const std::string& file)
-      : file_(file), temporary_(file + ".tmp-" + std::to_string(getpid())) {
-    fd_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd_ < 0) fail(temporary_, "cannot make this file");
+  explicit ExportFile(const std::string& file) : file_(file) {
+    std::error_code none;
+    const std::filesystem::path target = std::filesystem::canonical(file, none);
+    is_stream_ =
+        std::filesystem::exists(file, none) && !std::filesystem::is_regular_file(file, none);
+    if (!is_stream_ && !target.empty()) file_ = target;
+    written_ = is_stream_ ? file_ : file_ + ".tmp-" + std::to_string(getpid());
+    fd_ = open(written_.c_str(), O_WRONLY | O_CLOEXEC | (is_stream_ ? 0 : O_CREAT | O_TRUNC), 0666);
+    if (fd_ < 0) fail(written_, is_stream_ ? "cannot write to it" : "cannot make this file");
   }
   ~ExportFile() {
     if (fd_ >= 0) close(fd_);
-    if (!published_) unlink(temporary_.c_str());
+    if (!published_ && !is_stream_) unlink(written_.c_str());
   }
   ExportFile(const ExportFile&) = delete;
   ExportFile& operator=(const ExportFile&) = delete;
 
   int fd() const noexcept { return fd_; }
+  bool is_stream() const noexcept { return is_stream_; }
   void publish() {
-    if (fsync(fd_) != 0) fail(temporary_, "cannot write it to disk");
-    if (std::rename(temporary_.c_str(), file_.c_str()) != 0) fail(file_, "cannot rename to it");
+    if (is_stream_) return;
+    if (fsync(fd_) != 0) fail(written_, "cannot write it to disk");
+    if (std::rename(written_.c_str(), file_.c_str()) != 0) fail(file_, "cannot rename to it");
     published_ = true;
   }
 
  private:
   std::string file_;
-  std::string temporary_;
+  std::string written_;  // until it is complete
   int fd_ = -1;
+  bool is_stream_ = false;
   bool published_ = false;
 };
 
@@ -75,14 +88,13 @@ int run_export(const ExportFlags& flags, Context& context) {
   if (flags.jsonl == "-") {
     if (context.json) throw UsageError("export: --json needs a FILE for the lines, not -");
     write_records(collection, context.out(), progress);
-    return progress.stopped() ? context.stopped("the lines written are whole, but not all")
-                              : kExitDone;
+    return progress.stopped() ? context.stopped(kNotAll) : kExitDone;
   }
   ExportFile file(flags.jsonl);
   Output out(file.fd(), flags.jsonl);
   const std::uint64_t written = write_records(collection, out, progress);
   if (progress.stopped()) {
-    return context.stopped("nothing was exported; repeat the command");
+    return context.stopped(file.is_stream() ? kNotAll : "nothing was exported; repeat the command");
   }
   file.publish();
   const std::string name = collection.info(InfoDetail::records).name;

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
 
 import pytest
 
@@ -183,6 +185,25 @@ def test_export_gives_the_same_lines_back_bit_for_bit(vkb, store, tmp_path):
     }  # fmt: skip
     assert file.read_text() == text
     assert [path.name for path in tmp_path.iterdir() if "tmp" in path.name] == []
+
+
+def test_export_replaces_no_pipe_and_no_link(vkb, store, tmp_path):
+    text = vkb("export", "--jsonl", "-", "--path", store).stdout
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE, text=True) as reader:
+        vkb("export", "--jsonl", pipe, "--path", store)
+        assert reader.communicate()[0] == text
+    assert pipe.is_fifo()
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_text("before")
+    link.symlink_to(target)
+    vkb("export", "--jsonl", link, "--path", store)
+    assert link.is_symlink()
+    assert target.read_text() == text
+    to_a_directory = vkb("export", "--jsonl", tmp_path, "--path", store, check=False)
+    assert to_a_directory.returncode == 1
+    assert is_one_error_line(to_a_directory.stderr)
 
 
 def test_export_to_a_place_that_is_not_there(vkb, store, tmp_path):
