@@ -318,10 +318,10 @@ class Checker {
 
   // Whose vectors are damaged.
   void name_lost(const CollectionRow& row, const Segment& segment, const Bitmap& dead) {
-    const std::vector<std::int64_t> lost = find_damaged_rows(segment, &dead).lost;
+    const std::vector<DamagedRows::Row> lost = find_damaged_rows(segment, &dead).lost;
     Records records(db_, row.collection_id);
     for (std::size_t i = 0; i < std::min(lost.size(), kMostNamed); ++i) {
-      report(name_of(records, lost[i]),
+      report(name_of(records, lost[i].row_id),
              "its vector, in segment " + std::filesystem::path(segment.path()).filename().string() +
                  ", is damaged",
              false);

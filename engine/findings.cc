@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/findings.h"
 
+#include <filesystem>
+
 #include "storage/error.h"
 
 namespace vkb {
@@ -29,16 +31,18 @@ std::uint64_t RowIds::of(std::uint32_t slot) {
   if (!was_damaged_) return row_id;
   if (by_slot_.empty()) {
     by_slot_.assign(segment_.row_count(), kUnknown);
-    const auto ids = segment_.sorted_row_ids();
-    const auto slots = segment_.sorted_slots();
-    for (std::size_t i = 0; i < ids.size(); ++i) {
-      if (slots[i] < by_slot_.size()) by_slot_[slots[i]] = ids[i];
+    for (std::uint32_t rank = 0; rank < segment_.row_count(); ++rank) {
+      is_readable([&] {
+        const std::uint32_t of = segment_.sorted_slot(rank);
+        if (of < by_slot_.size()) by_slot_[of] = segment_.sorted_row_id(rank);
+      });
     }
   }
   if (by_slot_[slot] != kUnknown) return by_slot_[slot];
-  throw Error(ErrorCode::corruption, "segment " + segment_.path() + ": neither row_ids nor " +
-                                         "sorted_row_ids says which row slot " +
-                                         std::to_string(slot) + " is of; restore a backup");
+  throw Error(ErrorCode::corruption,
+              "segment " + std::filesystem::path(segment_.path()).filename().string() +
+                  ": neither row_ids nor sorted_row_ids and sorted_slots say which row slot " +
+                  std::to_string(slot) + " is of; restore a backup");
 }
 
 DamagedRows find_damaged_rows(const Segment& segment, const Bitmap* dead) {
@@ -53,7 +57,7 @@ DamagedRows find_damaged_rows(const Segment& segment, const Bitmap* dead) {
     const auto row_id = static_cast<std::int64_t>(rows.of(slot));
     const bool has_vector = is_readable([&] { segment.vector(slot); });
     if (has_vector && !rows.was_damaged()) continue;
-    (has_vector ? damaged.nameless : damaged.lost).push_back(row_id);
+    (has_vector ? damaged.nameless : damaged.lost).push_back({row_id, slot});
   }
   return damaged;
 }

@@ -31,11 +31,12 @@ inline std::string document_index_name(const CollectionRow& row) {
   return "document index of collection " + row.name;
 }
 
-// The row ids of a segment, from row_ids, or, where that is damaged, from the sorted ones.
+// The row ids of a segment, from row_ids, or, where that is damaged, from what is sound of the
+// sorted ones.
 class RowIds {
  public:
   explicit RowIds(const Segment& segment) : segment_(segment) {}
-  // Throws corruption when neither can be read.
+  // Throws corruption when neither says it.
   std::uint64_t of(std::uint32_t slot);
   // Whether the slot that was asked for last has a damaged one.
   bool was_damaged() const noexcept { return was_damaged_; }
@@ -46,10 +47,15 @@ class RowIds {
   bool was_damaged_ = false;
 };
 
-// Live rows that cannot stay in their segment, as row ids.
+// Live rows that cannot stay in their segment. With their slots, which the segment may be too
+// damaged to find again.
 struct DamagedRows {
-  std::vector<std::int64_t> lost;      // their vectors are damaged
-  std::vector<std::int64_t> nameless;  // their vectors are sound, which rows they are of is not
+  struct Row {
+    std::int64_t row_id;
+    std::uint32_t slot;
+  };
+  std::vector<Row> lost;      // their vectors are damaged
+  std::vector<Row> nameless;  // their vectors are sound, which rows they are of is not
 };
 
 // Reads the pages of all row ids and vectors, of a segment that has checksums for them. dead: may

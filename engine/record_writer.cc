@@ -89,6 +89,20 @@ void RecordWriter::remove(std::int64_t row_id) {
   --count_change_;
 }
 
+void RecordWriter::remove_sealed(std::int64_t row_id, std::int64_t segment_id,
+                                 std::uint32_t slot) {
+  records_.remove(row_id);
+  last_seq_ = append_removal(db_, row_.collection_id, row_id);
+  insert_tombstone(db_, segment_id, {.slot = slot, .seq = last_seq_});
+  --count_change_;
+}
+
+void RecordWriter::unseal(std::int64_t row_id, std::span<const float> vector,
+                          std::int64_t segment_id, std::uint32_t slot) {
+  put_vector(row_id, vector, true);
+  insert_tombstone(db_, segment_id, {.slot = slot, .seq = last_seq_});
+}
+
 void RecordWriter::check_dimension(const Record& record) {
   const auto dim = static_cast<std::uint32_t>(record.embedding->size());
   if (!row_.dim) {

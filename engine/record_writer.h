@@ -30,6 +30,11 @@ class RecordWriter {
   void upsert(const Record& record);
   void update(const Record& record);
   void remove(std::int64_t row_id);
+  // For rows in a segment too damaged to be asked for their slots, by whoever knows them: remove(),
+  // and the way of a sound vector into the log.
+  void remove_sealed(std::int64_t row_id, std::int64_t segment_id, std::uint32_t slot);
+  void unseal(std::int64_t row_id, std::span<const float> vector, std::int64_t segment_id,
+              std::uint32_t slot);
   // Kills the live vector of a row that is about to get another in a new segment.
   void retire_vector(std::int64_t row_id);
   // The first embedding decides the dimension; throws invalid_argument for another one later.

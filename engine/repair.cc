@@ -110,24 +110,36 @@ class Repair {
       const std::string object = segment_name(view.row);
       const bool is_lasting = names(findings_, object, false);
       if (!is_lasting && !names(findings_, object, true)) continue;
-      if (view.segment->has_page_checksums()) {
-        const DamagedRows rows = find_damaged_rows(*view.segment, view.dead.get());
-        if (!rows.lost.empty() && !take) continue;
-        if (!rows.lost.empty() || !rows.nameless.empty()) move_out(collection, view, rows, take);
-      } else if (is_lasting) {
-        continue;  // what an older vkb wrote does not tell which of its rows are damaged
-      }
-      const std::shared_ptr<const Snapshot> after = snapshot_of(collection);
-      for (const SegmentView& now : after->segments) {
-        if (now.row.segment_id != view.row.segment_id) continue;
-        Merger merger(store_, collection, row_of(collection), now.live_count());
-        merger.add(now);
-        if (!merger.finish(progress_)) return;
+      try {
+        if (!rebuild_segment(collection, view, is_lasting, take)) return;
+      } catch (const Error& error) {
+        // What is left says the check; other segments can still be repaired.
+        if (error.code() != ErrorCode::corruption) throw;
       }
     }
   }
 
  private:
+  // Returns false when `progress` asked to stop.
+  bool rebuild_segment(OpenCollection& collection, const SegmentView& view, bool is_lasting,
+                       const Take& take) {
+    if (view.segment->has_page_checksums()) {
+      const DamagedRows rows = find_damaged_rows(*view.segment, view.dead.get());
+      if (!rows.lost.empty() && !take) return true;
+      if (!rows.lost.empty() || !rows.nameless.empty()) move_out(collection, view, rows, take);
+    } else if (is_lasting) {
+      return true;  // what an older vkb wrote does not tell which of its rows are damaged
+    }
+    const std::shared_ptr<const Snapshot> after = snapshot_of(collection);
+    for (const SegmentView& now : after->segments) {
+      if (now.row.segment_id != view.row.segment_id) continue;
+      Merger merger(store_, collection, row_of(collection), now.live_count());
+      merger.add(now);
+      return merger.finish(progress_);
+    }
+    return true;
+  }
+
   CollectionRow row_of(OpenCollection& collection) {
     return store_.read([&](Database& db) { return collection.row(db); });
   }
@@ -237,26 +249,30 @@ class Repair {
     });
   }
 
-  // Leaves only sound rows in the segment.
+  // Leaves only sound rows in the segment. What is lost is handed out when nothing but the commit
+  // can fail any more: it is not handed out again.
   void move_out(OpenCollection& collection, const SegmentView& view, const DamagedRows& rows,
                 const Take& take) {
+    const std::int64_t segment_id = view.row.segment_id;
     store_.write([&](Database& db) {
       RecordWriter writer(db, collection);
-      for (const std::int64_t row_id : rows.nameless) {
-        const std::uint32_t slot =
-            view.segment->slot_of(static_cast<std::uint64_t>(row_id)).value();
+      Bitmap dead(view.segment->row_count());  // by now
+      for (const Tombstone& tombstone : list_tombstones(db, segment_id, 0)) {
+        dead.set(tombstone.slot);
+      }
+      for (const auto& [row_id, slot] : rows.nameless) {
+        if (dead.test(slot)) continue;
         const float* vector = view.segment->vector(slot);
-        Record record{.id = writer.records().read(row_id, {}).id};
-        record.embedding.emplace(vector, vector + view.segment->dim());
-        writer.update(record);
+        writer.unseal(row_id, {vector, view.segment->dim()}, segment_id, slot);
       }
       std::vector<Record> lost;
-      for (const std::int64_t row_id : rows.lost) {
+      for (const auto& [row_id, slot] : rows.lost) {
+        if (dead.test(slot)) continue;
         lost.push_back(record_of(writer.records().read(row_id)));
+        writer.remove_sealed(row_id, segment_id, slot);
       }
-      if (!lost.empty()) take(collection, lost);
-      for (const std::int64_t row_id : rows.lost) writer.remove(row_id);
       writer.finish();
+      if (!lost.empty()) take(collection, lost);
     });
   }
 

@@ -76,6 +76,8 @@ class Segment {
   std::optional<std::uint32_t> slot_of(std::uint64_t row_id) const;
   // The id of a row's record, if the row is here and its id is kept.
   std::optional<std::string_view> record_id(std::uint64_t row_id) const;
+  std::uint64_t sorted_row_id(std::uint32_t rank) const { return *checked(sorted_row_ids_ + rank); }
+  std::uint32_t sorted_slot(std::uint32_t rank) const { return *checked(sorted_slots_ + rank); }
   std::span<const std::uint64_t> sorted_row_ids() const {
     return {checked(sorted_row_ids_, row_count_), row_count_};
   }

@@ -182,6 +182,52 @@ TEST_F(Corrupt, DamagedVectorsAreNamedAndGivenUpOnDemand) {
   EXPECT_EQ(wrong_answer(Space::l2, query, 10, left, collection.query(query), false), "");
 }
 
+// R9: a segment that cannot be asked which slot a row has is left all the same, each lost record
+// handed out once.
+TEST_F(Corrupt, DamagedVectorsAreGivenUpWhereTheirSlotsAreDamagedToo) {
+  using Kinds = std::vector<SectionKind>;
+  for (const std::string& file : {pristine_->graph_file, pristine_->flat_file}) {
+    for (const Kinds& also :
+         {Kinds{SectionKind::sorted_slots}, Kinds{SectionKind::sorted_row_ids},
+          Kinds{SectionKind::sorted_slots, SectionKind::sorted_row_ids},
+          Kinds{SectionKind::row_ids}}) {
+      SCOPED_TRACE(file + " " + std::string(to_string(also.front())));
+      restore();
+      change_section(file, SectionKind::vectors, false,
+                     [](std::span<std::byte> bytes) { bytes[64 * 40 + 3] ^= std::byte{0x10}; });
+      for (const SectionKind kind : also) {
+        change_section(file, kind, false, [](std::span<std::byte> bytes) {
+          for (std::size_t i = 0; i < bytes.size(); i += 512) bytes[i] ^= std::byte{0x77};
+        });
+      }
+      // The other segment, which has to be asked for the slots of rows as well.
+      const std::string& other =
+          file == pristine_->graph_file ? pristine_->flat_file : pristine_->graph_file;
+      change_section(other, SectionKind::sorted_row_ids, false,
+                     [](std::span<std::byte> bytes) { bytes[9] ^= std::byte{1}; });
+      Store store = Store::open(path());
+      Expected left = expected();
+      std::size_t lost = 0;
+      const auto take = [&](const Collection&, std::span<const Record> records) {
+        lost += records.size();
+        for (const Record& record : records) {
+          EXPECT_EQ(record.document, expected().at(record.id).document);
+          left.erase(record.id);
+        }
+      };
+      const CheckResult after = store.repair({}, take);
+      for (const Problem& problem : after.problems) ADD_FAILURE() << problem.message;
+      EXPECT_GE(lost, 1U);
+      EXPECT_LE(lost, kSegmentPageBytes / 64);
+      EXPECT_EQ(left.size() + lost, expected().size());
+      EXPECT_EQ(differences(left, store.collection("vectors")), "");
+      store.repair({}, take);
+      EXPECT_EQ(left.size() + lost, expected().size());
+      ASSERT_FALSE(HasFailure());
+    }
+  }
+}
+
 // Which row a slot is of stands in three sections.
 TEST_F(Corrupt, DamagedRowIdsAreRebuilt) {
   for (const std::string& file : {pristine_->graph_file, pristine_->flat_file}) {
@@ -206,7 +252,10 @@ TEST_F(Corrupt, RowIdsThatNothingTellsAreNamed) {
     for (const std::string& error : ask_everything()) {
       EXPECT_NE(error.find(pristine_->graph_file), std::string::npos) << error;
     }
+    change_section(pristine_->graph_file, SectionKind::vectors, false,
+                   [](std::span<std::byte> bytes) { bytes[64 * 40 + 3] ^= std::byte{0x10}; });
     EXPECT_TRUE(mentions(problems(), pristine_->graph_file));
+    EXPECT_TRUE(mentions(problems(), "restore a backup"));
     Store store = Store::open(path());
     std::size_t lost = 0;
     const CheckResult after = store.repair(
@@ -226,6 +275,41 @@ TEST_F(Corrupt, RowIdsThatNothingTellsAreNamed) {
   Store store = Store::open(path());
   EXPECT_NO_THROW(store.repair());
   EXPECT_EQ(store.collection("vectors").count(), expected().size());
+}
+
+// R9: what is sound of the three is enough, where it names all rows.
+TEST_F(Corrupt, RowIdsAreToldByWhatIsSoundOfAllThree) {
+  const TempDirectory directory;
+  const std::vector<Record> records = test_records(3000, kDim);
+  std::string path;
+  {
+    Store store = Store::open(directory.file("pages"));
+    Collection collection = store.create_collection("vectors", {.space = Space::l2});
+    VectorSource source(records, 3000);
+    collection.load(source);
+    const CollectionInfo::Segment segment = collection.info().segments.at(0);
+    ASSERT_FALSE(segment.has_graph);  // so that slots are in row order
+    path = store.directory() + "/segments/" + segment.file;
+  }
+  std::string bytes = read_whole_file(path);
+  const auto damage_page = [&](SectionKind kind, std::size_t page) {
+    vkb::change_section(bytes, kind, [page](std::span<std::byte> section) {
+      section[page * kSegmentPageBytes] ^= std::byte{0x77};
+    });
+  };
+  damage_page(SectionKind::vectors, 0);
+  damage_page(SectionKind::row_ids, 1);
+  damage_page(SectionKind::sorted_row_ids, 2);
+  damage_page(SectionKind::sorted_slots, 2);
+  write_whole_file(path, bytes);
+  Store store = Store::open(directory.file("pages"));
+  Expected left = expected_of(records);
+  const CheckResult after = store.repair({}, [&](const Collection&, std::span<const Record> lost) {
+    for (const Record& record : lost) left.erase(record.id);
+  });
+  for (const Problem& problem : after.problems) ADD_FAILURE() << problem.message;
+  EXPECT_EQ(left.size(), records.size() - kSegmentPageBytes / 64);
+  EXPECT_EQ(differences(left, store.collection("vectors")), "");
 }
 
 // All of a segment, when it does not even open: what is left of its records is handed out, all
