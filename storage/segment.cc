@@ -63,7 +63,7 @@ class HeaderCheck {
   void check_identity() const {
     if (header_->magic != kSegmentMagic) corrupt("it does not begin as a segment file does");
     // Before the checksum, whose place and kind are a newer version's to change.
-    if (header_->format_version > kSegmentFormatVersion) {
+    if (header_->format_version > kSegmentFormatVersion && !was_known_version()) {
       fail(ErrorCode::unsupported, "its format is version " +
                                        std::to_string(header_->format_version) +
                                        ", this program reads up to " +
@@ -75,6 +75,17 @@ class HeaderCheck {
     if (header_->format_version == 0) {
       corrupt("its format version is 0, expected 1.." + std::to_string(kSegmentFormatVersion));
     }
+  }
+
+  // Whether the header has the checksum of one with a version that this program knows: then it is
+  // damaged, and not newer.
+  bool was_known_version() const {
+    SegmentHeader header = *header_;
+    for (header.format_version = 1; header.format_version <= kSegmentFormatVersion;
+         ++header.format_version) {
+      if (Checksum::of(header) == header.header_checksum) return true;
+    }
+    return false;
   }
 
   void check_section(const SectionEntry& section) const {

@@ -12,6 +12,7 @@
 #include "storage/segment_format.h"
 #include "storage/sqlite.h"
 #include "tests/golden/golden_answers.h"
+#include "tests/support/seal_segment.h"
 #include "tests/support/temp_directory.h"
 #include "tests/support/test_records.h"
 
@@ -300,6 +301,7 @@ TEST_P(GoldenStore, ANewerSegmentIsRefusedWithNothingChanged) {
   }
   std::string bytes = read_whole_file(path() + "/segments/" + file);
   bytes[offsetof(SegmentHeader, format_version)] = static_cast<char>(kSegmentFormatVersion + 1);
+  seal_segment(bytes);
   write_whole_file(path() + "/segments/" + file, bytes);
   const std::string problem =
       "segment " + file + ": its format is version " + std::to_string(kSegmentFormatVersion + 1) +

@@ -193,6 +193,7 @@ def test_a_newer_segment_is_refused_and_kept(vkb, store):
     (segment,) = (store / "segments").iterdir()
     content = bytearray(segment.read_bytes())
     content[8:12] = struct.pack("<I", 4)
+    content[4088:4096] = struct.pack("<Q", xxhash.xxh3_64_intdigest(bytes(content[:4088])))
     segment.write_bytes(content)
     problem = (
         f"segment {segment.name}: its format is version 4, this program reads up to 3; "
