@@ -10,6 +10,7 @@
 #include "engine/record_writer.h"
 #include "engine/tuning.h"
 #include "engine/vkb.h"
+#include "engine/work_beside.h"
 #include "storage/document_index.h"
 #include "storage/error.h"
 #include "storage/vector_log.h"
@@ -259,7 +260,9 @@ void Collection::for_each(const Include& include,
       if (unpacking.valid()) ready = unpacking.get();
       if (!page.records.empty()) {
         const std::int64_t after = page.rows.back();
-        unpacking = std::async(std::launch::async, unpacked, std::move(page), db.path());
+        unpacking = beside_or_later([page = std::move(page), path = db.path()]() mutable {
+          return unpacked(std::move(page), path);
+        });
         page = read_page(records, after, include, snapshot.get());
       }
       for (Record& record : ready) {

@@ -29,10 +29,9 @@ double seconds_since(steady_clock::time_point start) {
 class Prefetcher {
  public:
   explicit Prefetcher(Source& source) : source_(source) { fetch(); }
-  // A source still at work when loading ends early (an error, a stop) must finish its batch.
-  ~Prefetcher() {
-    if (next_.valid()) next_.wait();
-  }
+  // A source still at work when loading ends early (an error, a stop) must finish its batch: the
+  // future waits for it.
+  ~Prefetcher() = default;
   Prefetcher(const Prefetcher&) = delete;
   Prefetcher& operator=(const Prefetcher&) = delete;
 
@@ -45,7 +44,7 @@ class Prefetcher {
 
  private:
   void fetch() {
-    next_ = std::async(std::launch::async, [this]() -> std::optional<std::vector<Record>> {
+    next_ = beside_or_later([this]() -> std::optional<std::vector<Record>> {
       std::vector<Record> batch;
       if (!source_.next(batch)) return std::nullopt;
       return batch;

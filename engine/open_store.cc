@@ -15,6 +15,7 @@
 #include "storage/salvage.h"
 #include "storage/schema.h"
 #include "storage/segment_format.h"
+#include "storage/start_thread.h"
 
 namespace vkb {
 namespace {
@@ -261,7 +262,9 @@ Database& OpenStore::writer() {
     if (writer_holds_ == 0) remove_orphans(*database);  // nor are files in the making any
     const std::scoped_lock lock(maintenance_mutex_);
     if (!maintenance_thread_.joinable()) {
-      maintenance_thread_ = std::thread([this] { maintenance_loop(); });
+      maintenance_thread_ = start_thread("store " + directory_, [this] {
+        return std::thread([this] { maintenance_loop(); });
+      });
     }
     writer_ = std::move(database);
   } catch (...) {

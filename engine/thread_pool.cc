@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <system_error>
 #include <utility>
 
 namespace vkb {
@@ -20,15 +21,25 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::run(std::function<void()> task) {
-  const std::scoped_lock lock(mutex_);
+  std::unique_lock lock(mutex_);
   if (error_) return;
-  if (threads_.empty()) {
-    const unsigned count = std::max(1U, std::thread::hardware_concurrency());
-    threads_.reserve(count);
-    for (unsigned i = 0; i < count; ++i) threads_.emplace_back([this] { work(); });
-  }
+  if (threads_.empty()) start_threads();
   tasks_.push_back(std::move(task));
-  wakes_.notify_one();
+  if (threads_.empty()) {
+    do_task(lock);
+  } else {
+    wakes_.notify_one();
+  }
+}
+
+void ThreadPool::start_threads() {
+  const unsigned count = std::max(1U, std::thread::hardware_concurrency());
+  threads_.reserve(count);
+  try {
+    while (threads_.size() < count) threads_.emplace_back([this] { work(); });
+  } catch (const std::system_error&) {
+    // The system has no more: the work takes longer, and that is all.
+  }
 }
 
 std::size_t ThreadPool::unfinished() const {
@@ -53,25 +64,29 @@ void ThreadPool::work() {
   while (true) {
     wakes_.wait(lock, [this] { return closing_ || !tasks_.empty(); });
     if (closing_) return;
-    std::function<void()> task = std::move(tasks_.front());
-    tasks_.pop_front();
-    ++running_;
-    lock.unlock();
-    std::exception_ptr error;
-    try {
-      task();
-    } catch (...) {
-      error = std::current_exception();
-    }
-    task = nullptr;
-    lock.lock();
-    --running_;
-    if (error) {
-      if (!error_) error_ = error;
-      tasks_.clear();
-    }
-    rests_.notify_all();
+    do_task(lock);
   }
+}
+
+void ThreadPool::do_task(std::unique_lock<std::mutex>& lock) {
+  std::function<void()> task = std::move(tasks_.front());
+  tasks_.pop_front();
+  ++running_;
+  lock.unlock();
+  std::exception_ptr error;
+  try {
+    task();
+  } catch (...) {
+    error = std::current_exception();
+  }
+  task = nullptr;
+  lock.lock();
+  --running_;
+  if (error) {
+    if (!error_) error_ = error;
+    tasks_.clear();
+  }
+  rests_.notify_all();
 }
 
 }  // namespace vkb

@@ -16,7 +16,8 @@ namespace vkb {
 // Thread safety: all methods.
 class ThreadPool {
  public:
-  // As many threads as the machine runs at once; none is started before the first task.
+  // As many threads as the machine runs at once, or as the system has; none is started before the
+  // first task. Where there is none, run() does the task itself.
   ThreadPool();
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -30,7 +31,10 @@ class ThreadPool {
   bool wait(std::size_t count = 0, int milliseconds = -1);
 
  private:
+  void start_threads();
   void work();
+  // Takes the first task and does it, without the lock meanwhile.
+  void do_task(std::unique_lock<std::mutex>& lock);
 
   mutable std::mutex mutex_;
   std::condition_variable wakes_;

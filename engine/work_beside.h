@@ -6,22 +6,38 @@
 #include <chrono>
 #include <functional>
 #include <future>
+#include <memory>
 #include <mutex>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include "engine/vkb.h"
 
 namespace vkb {
 
+// std::async in a thread of its own; or, where the system has none, when its result is asked for.
+// Not by both of its flags: libstdc++ has moved the work away when it turns to the second.
+template <typename Work>
+auto beside_or_later(Work work) {
+  const auto kept = std::make_shared<Work>(std::move(work));
+  const auto call = [kept] { return (*kept)(); };
+  try {
+    return std::async(std::launch::async, call);
+  } catch (const std::system_error&) {
+    return std::async(std::launch::deferred, call);
+  }
+}
+
 // Progress is called by the thread that asked for work (vkb.h), so what the work says of itself is
 // kept until that thread waits for it. Thread safety: all but the work belongs to one thread.
+// Where the system has no thread for it, take() does the work.
 template <typename Result>
 class WorkBeside {
  public:
   // Begins `work`. The function it is given returns false when it is to stop.
   explicit WorkBeside(std::function<Result(const ProgressFunction&)> work)
-      : result_(std::async(std::launch::async, [this, work = std::move(work)] {
+      : result_(beside_or_later([this, work = std::move(work)] {
           return work([this](const Progress& at) { return note(at); });
         })) {}
   ~WorkBeside() { stop(); }  // and waits, as a future of async() does
@@ -47,7 +63,7 @@ class WorkBeside {
   }
   // Waits for the end of the work, telling of it meanwhile.
   void wait(const ProgressFunction& progress) {
-    while (result_.wait_for(kTellEvery) != std::future_status::ready) tell(progress);
+    while (result_.wait_for(kTellEvery) == std::future_status::timeout) tell(progress);
   }
   // What the work returned, or threw. Once.
   Result take() { return result_.get(); }

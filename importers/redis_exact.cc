@@ -5,6 +5,8 @@
 #include <cmath>
 #include <utility>
 
+#include "engine/work_beside.h"
+
 namespace vkb {
 namespace {
 
@@ -166,9 +168,10 @@ void ExactNeighbours::add(const std::string& key, std::span<const float> vector)
 
 void ExactNeighbours::compare() {
   if (comparing_.valid()) comparing_.get();
-  comparing_ = std::async(std::launch::async,
-                          [this, keys = std::exchange(keys_, {}),
-                           vectors = std::exchange(vectors_, {})] { search_->add(keys, vectors); });
+  comparing_ = beside_or_later([this, keys = std::exchange(keys_, {}),
+                                vectors = std::exchange(vectors_, {})] {
+    search_->add(keys, vectors);
+  });
 }
 
 std::vector<std::vector<RedisNeighbour>> ExactNeighbours::finish() {

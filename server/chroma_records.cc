@@ -9,6 +9,7 @@
 
 #include "server/api_error.h"
 #include "server/json_text.h"
+#include "storage/start_thread.h"
 
 namespace vkb {
 namespace {
@@ -75,7 +76,9 @@ void take_hidden(Metadata& metadata, std::string_view key, std::optional<std::st
 class CollectionSource : public Source {
  public:
   explicit CollectionSource(const Collection& from)
-      : size_(from.count()), reader_([this, from] { read(from); }) {}
+      : size_(from.count()), reader_(start_thread("fork of a collection", [this, &from] {
+          return std::thread([this, from] { read(from); });
+        })) {}
   ~CollectionSource() override {
     {
       const std::scoped_lock lock(mutex_);

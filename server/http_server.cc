@@ -29,6 +29,7 @@
 #include "server/http_session.h"
 #include "server/metrics.h"
 #include "storage/error.h"
+#include "storage/start_thread.h"
 
 namespace vkb {
 namespace {
@@ -110,7 +111,11 @@ class HttpServer::Implementation {
     const std::size_t count = std::max<std::size_t>(options.io_threads, 1);
     for (std::size_t i = 0; i < count; ++i) threads_.emplace_back();
     listen();
+    start();
   }
+  ~Implementation() { end(); }
+  Implementation(const Implementation&) = delete;
+  Implementation& operator=(const Implementation&) = delete;
 
   const tcp::endpoint& endpoint() const { return endpoint_; }
   std::string address() const {
@@ -123,14 +128,6 @@ class HttpServer::Implementation {
   void run() {
     net::co_spawn(
         threads_.front().context, [this] { return accept(); }, net::detached);
-    for (IoThread& each : threads_) {
-      each.thread = std::jthread([this, &each] {
-        each.context.run();
-        const std::lock_guard<std::mutex> lock(mutex_);
-        ++ended_;
-        changed_.notify_all();
-      });
-    }
     std::unique_lock<std::mutex> lock(mutex_);
     changed_.wait(lock, [this] { return stop_asked_; });
     // On the thread that accepts: afterwards no other one gets a new connection.
@@ -162,6 +159,32 @@ class HttpServer::Implementation {
     std::set<Connection*> connections{};  // of this thread alone
     std::jthread thread{};
   };
+
+  void start() {
+    try {
+      for (IoThread& each : threads_) {
+        each.thread = start_thread("the server", [&] {
+          return std::jthread([this, &each] {
+            each.context.run();
+            const std::lock_guard<std::mutex> lock(mutex_);
+            ++ended_;
+            changed_.notify_all();
+          });
+        });
+      }
+    } catch (...) {
+      end();
+      throw;
+    }
+  }
+
+  // Of threads that run() has not ended, as it was not called.
+  void end() noexcept {
+    for (IoThread& each : threads_) each.context.stop();
+    for (IoThread& each : threads_) {
+      if (each.thread.joinable()) each.thread.join();
+    }
+  }
 
   void listen() {
     const HttpOptions& options = state_.options;

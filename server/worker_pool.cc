@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "storage/start_thread.h"
+
 namespace vkb {
 
 WorkerPool::WorkerPool(std::size_t threads, std::size_t queue_limit) : queue_limit_(queue_limit) {
@@ -22,7 +24,9 @@ WorkerPool::~WorkerPool() { close(); }
 void WorkerPool::add_threads(Lane lane, std::size_t count) {
   Queue& queue = queues_[static_cast<std::size_t>(lane)];
   for (std::size_t i = 0; i < count; ++i) {
-    threads_.emplace_back([&queue] { run(queue); });
+    threads_.push_back(start_thread("a server with so many workers", [&queue] {
+      return std::jthread([&queue] { run(queue); });
+    }));
   }
 }
 

@@ -24,9 +24,9 @@ ALLOWED = {
     "storage": ("storage/*",),
     "engine": ("storage/*", "engine/*"),
     "importers": (*PUBLIC, "engine/work_beside.h", "importers/*"),
-    "server": (*PUBLIC, "storage/utf8.h", "storage/json_depth.h", "server/*"),
+    "server": (*PUBLIC, "storage/utf8.h", "storage/json_depth.h", "storage/start_thread.h", "server/*"),
     "python": (*PUBLIC, "server/*", "python/*"),
-    "tools": (*PUBLIC, "importers/*", "server/*", "tools/*"),
+    "tools": (*PUBLIC, "storage/start_thread.h", "importers/*", "server/*", "tools/*"),
     "bench": ("storage/*", "engine/*", "importers/*", "server/*", "tools/*", "bench/*", "tests/*"),
     "tests": ("storage/*", "engine/*", "importers/*", "server/*", "tools/*", "tests/*"),
 }

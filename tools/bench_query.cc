@@ -15,6 +15,7 @@
 
 #include "engine/explanation.h"
 #include "server/json_text.h"
+#include "storage/start_thread.h"
 #include "tools/bench.h"
 #include "tools/npy.h"
 
@@ -117,9 +118,12 @@ class Run {
     if (threads == 1) {
       work();
     } else {
-      std::vector<std::thread> workers;
-      for (std::size_t i = 0; i < threads; ++i) workers.emplace_back([this] { work_in_thread(); });
-      for (std::thread& worker : workers) worker.join();
+      std::vector<std::jthread> workers;
+      for (std::size_t i = 0; i < threads; ++i) {
+        workers.push_back(start_thread(
+            "bench", [this] { return std::jthread([this] { work_in_thread(); }); }));
+      }
+      workers.clear();  // joins
       if (error_) std::rethrow_exception(error_);
     }
     return milliseconds(begin, Clock::now()) / 1000;

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
+#include <new>
 #include <sstream>
 
 #include "server/json_text.h"
@@ -177,6 +178,14 @@ void write_record_text(Output& out, const Record& record, const Include& include
     append_json(text, std::span<const float>(*record.embedding));
     line(one_line(text, kTextWidth));
   }
+}
+
+std::string message_of(const std::exception& error) {
+  if (dynamic_cast<const Error*>(&error) != nullptr) return error.what();
+  if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) {
+    return "out of memory; free some, or raise the limit this program runs under";
+  }
+  return std::string("unexpected: ") + error.what();
 }
 
 }  // namespace vkb

@@ -132,6 +132,9 @@ void register_serve(CLI::App& app, Context& context);
 void register_bench(CLI::App& app, Context& context);
 void register_completion(CLI::App& app, Context& context);
 
+// What to say of an error that is about to end a verb.
+std::string message_of(const std::exception& error);
+
 // Parses the command line and runs the verb; returns the exit code. Catches everything.
 int run_cli(int argc, char** argv, std::chrono::steady_clock::time_point started);
 

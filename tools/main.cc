@@ -4,7 +4,6 @@
 #include <charconv>
 #include <chrono>
 #include <cmath>
-#include <new>
 #include <sstream>
 
 #include "tools/cli.h"
@@ -181,11 +180,8 @@ int run_cli(int argc, char** argv, std::chrono::steady_clock::time_point started
     return fail(error.what(), kExitUsage);
   } catch (const Error& error) {
     return fail(error.what(), error.code() == ErrorCode::busy ? kExitBusy : kExitFailed);
-  } catch (const std::bad_alloc&) {
-    return fail("out of memory; free some, or raise the limit this program runs under",
-                kExitFailed);
   } catch (const std::exception& error) {
-    return fail(std::string("unexpected: ") + error.what(), kExitFailed);
+    return fail(message_of(error), kExitFailed);
   }
 }
 

@@ -14,16 +14,19 @@ struct DeleteFlags {
   bool purge = false;
 };
 
-// Erases what is deleted. Returns false when a signal stopped it.
-bool purge(Collection& collection, std::uint64_t deleted, Context& context) {
+// Erases what is deleted, with erase(progress). Returns false when a signal stopped it.
+bool purge(std::uint64_t deleted, Context& context,
+           const std::function<bool(const ProgressFunction&)>& erase) {
   ProgressPrinter progress(context.quiet, "records");
   bool done = false;
   try {
-    done = collection.purge(progress.function());
-  } catch (const Error& error) {
+    done = erase(progress.function());
+  } catch (const std::exception& error) {
     progress.clear();
-    throw Error(error.code(), with_commas(deleted) + " deleted, but not erased yet: " +
-                                  std::string(error.what()) + " (`vkb delete --purge` goes on)");
+    const auto* known = dynamic_cast<const Error*>(&error);
+    throw Error(known != nullptr ? known->code() : ErrorCode::io_error,
+                with_commas(deleted) + " deleted, but not erased yet: " + message_of(error) +
+                    " (`vkb delete --purge` goes on)");
   }
   progress.clear();
   return done;
@@ -50,7 +53,10 @@ int run_delete(const DeleteFlags& flags, Context& context) {
   }
   Store store = context.open_to_write();
   if (flags.purge && store.all_collections().empty()) {  // of those that were there
-    store.purge();
+    purge(0, context, [&](const ProgressFunction&) {
+      store.purge();
+      return true;
+    });
     return report(0, true, context);
   }
   Collection collection = context.open_collection(store);
@@ -64,7 +70,8 @@ int run_delete(const DeleteFlags& flags, Context& context) {
   } else {
     deleted = collection.remove(*filter, {}, std::span<const std::string>(flags.ids));
   }
-  if (flags.purge && !purge(collection, deleted, context)) {
+  const auto erase = [&](const ProgressFunction& progress) { return collection.purge(progress); };
+  if (flags.purge && !purge(deleted, context, erase)) {
     return context.stopped(with_commas(deleted) +
                            " deleted, but not erased yet; `vkb delete --purge` goes on");
   }

@@ -14,6 +14,7 @@
 #include "server/http_server.h"
 #include "server/metrics.h"
 #include "server/store_health.h"
+#include "storage/start_thread.h"
 #include "tools/serve.h"
 
 namespace vkb {
@@ -132,7 +133,8 @@ void serve(Context& context, HttpServer& server, const HeldSignals& signals,
            const std::string& directory) {
   context.out().write("vkb: serving " + directory + " at " + server.address() + "\n");
   context.out().flush();
-  std::jthread runner([&server] { server.run(); });
+  const std::jthread runner = start_thread(
+      "the server", [&server] { return std::jthread([&server] { server.run(); }); });
   signals.wait_for_one();
   signals.release();
   server.stop();

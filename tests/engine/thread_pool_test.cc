@@ -2,10 +2,13 @@
 #include "engine/thread_pool.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <latch>
 #include <stdexcept>
+
+#include "tests/support/data_limit.h"
 
 namespace vkb {
 namespace {
@@ -55,6 +58,31 @@ TEST(ThreadPool, TheDestructorDropsWhatHasNotBegun) {
     held.count_down();
   }
   EXPECT_LE(ran, 100);
+}
+
+// Ends the process with 0 when all is done where the system gives no thread.
+[[noreturn]] void work_without_threads() {
+  allow_data(1 << 20);  // not the stack of a thread
+  int sum = 0;
+  bool threw = false;
+  ThreadPool pool;
+  for (int i = 1; i <= 100; ++i) pool.run([&sum, i] { sum += i; });
+  if (!pool.wait() || pool.unfinished() != 0) ::_exit(1);
+  pool.run([] { throw std::runtime_error("task"); });
+  try {
+    pool.wait();
+  } catch (const std::runtime_error&) {
+    threw = true;
+  }
+  ::_exit(sum == 5050 && threw ? 0 : 2);
+}
+
+TEST(ThreadPool, WithoutThreadsTheCallerWorks) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers take memory of their own";
+#endif
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // else stacks of threads before are used again
+  EXPECT_EXIT(work_without_threads(), ::testing::ExitedWithCode(0), "");
 }
 
 }  // namespace

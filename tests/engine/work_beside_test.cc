@@ -2,8 +2,11 @@
 #include "engine/work_beside.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <stdexcept>
+
+#include "tests/support/data_limit.h"
 
 namespace vkb {
 namespace {
@@ -91,6 +94,24 @@ TEST(WorkBeside, ThrowsWhatTheWorkThrew) {
   WorkBeside<int> beside([](const ProgressFunction&) -> int { throw std::runtime_error("gone"); });
   beside.wait({});
   EXPECT_THROW(beside.take(), std::runtime_error);
+}
+
+// Ends the process with 0 when the work is done where the system gives no thread.
+[[noreturn]] void work_without_a_thread() {
+  allow_data(1 << 20);  // not the stack of a thread
+  WorkBeside<int> beside([](const ProgressFunction& progress) {
+    return progress({.step = kStep, .done = 7, .total = 9}) ? 3 : 4;
+  });
+  beside.wait([](const Progress&) { return true; });
+  ::_exit(beside.take() == 3 ? 0 : 1);
+}
+
+TEST(WorkBeside, WithoutAThreadItIsDoneWhenItIsTaken) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers take memory of their own";
+#endif
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // else stacks of threads before are used again
+  EXPECT_EXIT(work_without_a_thread(), ::testing::ExitedWithCode(0), "");
 }
 
 }  // namespace

@@ -2,15 +2,14 @@
 #include "server/json_body.h"
 
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cstdint>
-#include <fstream>
 #include <new>
 #include <string>
 
 #include "server/api_error.h"
+#include "tests/support/data_limit.h"
 
 namespace vkb {
 namespace {
@@ -19,13 +18,7 @@ namespace {
 // end is that there is no more.
 [[noreturn]] void read_within(std::uint64_t bytes) {
   const std::string body = "{\"a\": \"" + std::string(std::size_t{64} << 20, 'x') + "\"}";
-  std::uint64_t field = 0;
-  std::ifstream statm("/proc/self/statm");
-  for (int i = 0; i < 6; ++i) statm >> field;  // the sixth: pages of data
-  rlimit limit{};
-  getrlimit(RLIMIT_DATA, &limit);
-  limit.rlim_cur = field * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)) + bytes;
-  setrlimit(RLIMIT_DATA, &limit);
+  allow_data(bytes);
   try {
     read_fields(body, {});
   } catch (const std::bad_alloc& error) {

@@ -137,3 +137,38 @@ def test_a_store_of_another_user(vkb, vkb_binary, mode, name, verbs, named):
             )
 
         expect(as_nobody, store, verbs, named, "Permission denied", "change its permissions")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root becomes a user with a limit")
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_no_threads_are_left(vkb, vkb_binary, most):
+    with tempfile.TemporaryDirectory() as directory:
+        pathlib.Path(directory).chmod(0o755)
+        store = pathlib.Path(directory) / "kb"
+        vkb("add", "--jsonl", "-", "--collection", "notes", "--path", store,
+            input=lines(map(record, range(5000))))  # fmt: skip
+        for each in (store, *store.rglob("*")):
+            each.chmod(0o777 if each.is_dir() else 0o666)
+        needs_more = ["serve", "--port", "0"]
+        for verb in (["export", "--jsonl", "-"], ["compact"], ["delete", "--id", "n1", "--purge"],
+                     needs_more):  # fmt: skip
+            command = [str(vkb_binary), *verb, "--path", str(store)]
+            done = subprocess.run(
+                ["bash", "-c", f'ulimit -u {most} && exec "$@"', "bash", *command],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                user=61234,
+                group=61234,
+                extra_groups=[],
+            )
+            if verb == needs_more or (most == 1 and verb[0] != "export"):
+                assert done.returncode == 1
+                assert is_one_error_line(done.stderr), done.stderr
+                assert "cannot start a thread" in done.stderr, verb
+                assert "ulimit -u" in done.stderr, verb
+            else:
+                assert done.returncode == 0, done.stderr
+            if verb[0] == "export":
+                assert len(done.stdout.splitlines()) == 5000
+        assert vkb("check", "--deep", "--path", store).returncode == 0
