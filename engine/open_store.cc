@@ -262,9 +262,8 @@ Database& OpenStore::writer() {
     if (writer_holds_ == 0) remove_orphans(*database);  // nor are files in the making any
     const std::scoped_lock lock(maintenance_mutex_);
     if (!maintenance_thread_.joinable()) {
-      maintenance_thread_ = start_thread("store " + directory_, [this] {
-        return std::thread([this] { maintenance_loop(); });
-      });
+      maintenance_thread_ = start_thread(
+          "store " + directory_, [this] { return std::thread([this] { maintenance_loop(); }); });
     }
     writer_ = std::move(database);
   } catch (...) {
