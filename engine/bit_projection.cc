@@ -26,7 +26,9 @@ Matrix centred_sample(Space space, std::size_t dim, std::size_t count,
   for (Eigen::Index i = 0; i < columns; ++i) {
     const float* vector = row(static_cast<std::size_t>(i) * count / size);
     const float norm = norm_of({vector, dim});
-    const float scale = space != Space::cosine ? 1.0F : norm > 0 ? 1.0F / norm : 0.0F;
+    // What is shorter than kNormFloor has the distance of a zero vector, and no direction here: one
+    // whose length is no normal float would make all of them infinite.
+    const float scale = space != Space::cosine ? 1.0F : norm > kNormFloor ? 1.0F / norm : 0.0F;
     sample.col(i) = scale * Eigen::Map<const Eigen::VectorXf>(vector, sample.rows());
   }
   mean = sample.rowwise().mean();

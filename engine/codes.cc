@@ -13,8 +13,6 @@ namespace {
 constexpr float kMaxFloat = std::numeric_limits<float>::max();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr std::size_t kCodeBatch = 32;  // rows that the kernel gets at a time
-// Chroma adds this to each length before dividing, so a zero vector has distance 1 to everything.
-constexpr double kNormFloor = 1e-30;
 // Between these a product of two lengths, and the dot product it divides, keep full f32 precision.
 constexpr double kSafeScaleMin = 1e-24;
 constexpr double kSafeScaleMax = 1e36;
@@ -193,7 +191,9 @@ float exact_distance(Space space, const float* a, float a_norm, const float* b, 
   switch (space) {
     case Space::cosine: {
       const double scale = (double{a_norm} + kNormFloor) * (double{b_norm} + kNormFloor);
-      if (!(scale > kSafeScaleMin && scale < kSafeScaleMax)) {
+      // norm_of() stops at the largest float: there it is not the length.
+      const bool are_lengths = std::max(a_norm, b_norm) < kMaxFloat;
+      if (!(are_lengths && scale > kSafeScaleMin && scale < kSafeScaleMax)) {
         return distance_in_double(space, a, b, dim);
       }
       distance = static_cast<float>(1.0 - double{kernels.dot_f32(a, b, dim)} / scale);

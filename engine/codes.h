@@ -20,6 +20,9 @@ namespace vkb {
 
 constexpr std::size_t code_bytes(std::size_t dim) noexcept { return sizeof(Int8CodeHeader) + dim; }
 
+// Chroma adds this to each length before dividing, so a zero vector has distance 1 to everything.
+inline constexpr double kNormFloor = 1e-30;
+
 // Euclidean length, accumulated in double; at most the largest finite float.
 float norm_of(std::span<const float> vector) noexcept;
 

@@ -149,6 +149,23 @@ TEST(BitCodesTest, AFitIsTheSameEachTime) {
   EXPECT_EQ(one.projection().centre, other.projection().centre);
 }
 
+TEST(BitCodesTest, ARowOfNoLengthLeavesTheOthersTheirDirections) {
+  constexpr std::size_t kFew = 64;
+  TestRandom random(5);
+  std::vector<std::vector<float>> rows;
+  for (int i = 0; i < 200; ++i) rows.push_back(random_vector(random, kFew));
+  rows[17].assign(kFew, 0.0F);
+  const auto fit = [&] {
+    return fit_bit_projection(Space::cosine, kFew, rows.size(),
+                              [&](std::size_t i) { return rows[i].data(); });
+  };
+  const BitProjection zero = fit();
+  rows[17].assign(kFew, 1e-42F);
+  const BitProjection tiny = fit();
+  EXPECT_EQ(tiny.directions, zero.directions);
+  EXPECT_EQ(tiny.centre, zero.centre);
+}
+
 TEST(BitCodesTest, OddRowsGiveNumbers) {
   constexpr std::size_t kDim = 128;
   const float huge = std::numeric_limits<float>::max();

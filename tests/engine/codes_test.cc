@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -271,6 +272,15 @@ TEST(ExactDistanceTest, FiniteVectorsNeverGiveNaN) {
   // The angle does not depend on the lengths.
   EXPECT_NEAR(exact(Space::cosine, {1e-20F, 0}, {1e-20F, 1e-20F}), 1 - std::sqrt(0.5), 1e-6);
   EXPECT_NEAR(exact(Space::cosine, {3e38F, 0}, {3e38F, 3e38F}), 1 - std::sqrt(0.5), 1e-6);
+  // Nor where one of them is no float, and their product is one.
+  const std::vector<float> longer(64, 3e38F);
+  for (const float small : {1e-20F, 1e-8F, 1e-3F, 1.0F}) {
+    std::vector<float> shorter(64, small);
+    EXPECT_NEAR(exact(Space::cosine, longer, shorter), 0, 1e-6) << small;
+    EXPECT_NEAR(exact(Space::cosine, shorter, longer), 0, 1e-6) << small;
+    std::fill_n(shorter.begin(), 32, 0.0F);
+    EXPECT_NEAR(exact(Space::cosine, shorter, longer), 1 - std::sqrt(0.5), 1e-6) << small;
+  }
 }
 
 }  // namespace
