@@ -100,8 +100,16 @@ std::string unusable_file(const std::string& path, bool to_write) {
     if (::access(file.c_str(), to_write ? R_OK | W_OK : R_OK) != 0) return tell(file, errno);
   }
   const std::string directory = std::filesystem::path(path).parent_path().string();
-  if (to_write && !directory.empty() && ::access(directory.c_str(), W_OK | X_OK) != 0) {
-    return tell(directory, errno);
+  const bool may_write = directory.empty() || ::access(directory.c_str(), W_OK | X_OK) == 0;
+  if (to_write && !may_write) return tell(directory, errno);
+  // What a killed writer leaves: a log, which is read through -shm by those who may write that.
+  struct ::stat log {};
+  const bool has_log = ::stat((path + "-wal").c_str(), &log) == 0 && log.st_size > 0;
+  const std::string index = path + "-shm";
+  const bool has_index = ::access(index.c_str(), F_OK) == 0;
+  if (has_log && (has_index ? ::access(index.c_str(), W_OK) != 0 : !may_write)) {
+    return "a writer that was killed left its log, and reading that needs to write " + index +
+           "; open the store once as a user who may write there, or let this one";
   }
   return "";
 }
@@ -140,6 +148,7 @@ Failure failure_of(int code, sqlite3* handle, const std::string& path, std::stri
     case SQLITE_CANTOPEN:
     case SQLITE_PERM:
     case SQLITE_READONLY:
+    case SQLITE_PROTOCOL:  // after many tries to use a -shm that cannot be written
       if (std::string found = unusable_file(path, (code & 0xff) == SQLITE_READONLY);
           !found.empty()) {
         failure.reason = std::move(found);

@@ -124,19 +124,50 @@ def test_a_store_of_another_user(vkb, vkb_binary, mode, name, verbs, named):
             each.chmod(0o777 if each.is_dir() else 0o666)
         (store / name).chmod(mode)
 
-        def as_nobody(*arguments, input=None, check, timeout):
-            return subprocess.run(
-                [vkb_binary, *map(str, arguments)],
-                input=input,
-                capture_output=True,
-                text=True,
-                timeout=timeout,
-                user=65534,
-                group=65534,
-                extra_groups=[],
-            )
+        expect(
+            as_nobody(vkb_binary), store, verbs, named, "Permission denied", "change its permissions"
+        )
 
-        expect(as_nobody, store, verbs, named, "Permission denied", "change its permissions")
+
+def as_nobody(vkb_binary):
+    def run(*arguments, input=None, check=True, timeout=None):
+        return subprocess.run(
+            [vkb_binary, *map(str, arguments)],
+            input=input,
+            capture_output=True,
+            text=True,
+            check=check,
+            timeout=timeout,
+            user=65534,
+            group=65534,
+            extra_groups=[],
+        )
+
+    return run
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root becomes nobody")
+def test_the_log_of_a_killed_writer_and_a_user_who_may_not_write(vkb, vkb_binary):
+    with tempfile.TemporaryDirectory() as directory:
+        pathlib.Path(directory).chmod(0o755)
+        store = pathlib.Path(directory) / "kb"
+        fill(vkb, store)
+        command = [str(vkb_binary), "add", "--jsonl", "-", "--collection", "notes"]
+        with subprocess.Popen([*command, "--path", str(store)], stdin=subprocess.PIPE) as adding:
+            adding.stdin.write(lines(map(record, range(3, 20_000))).encode())
+            adding.stdin.flush()
+            while int(vkb("count", "--path", store).stdout) < 1000:
+                pass
+            adding.kill()
+        left = int(vkb("count", "--path", store).stdout)
+        for each in (store, *store.rglob("*")):
+            each.chmod(0o755 if each.is_dir() else 0o644)
+        (store / "vkb.sqlite3-shm").unlink()
+        expect(as_nobody(vkb_binary), store, EVERY_VERB[:3], "vkb.sqlite3-shm",
+               "a writer that was killed left its log",
+               "open the store once as a user who may write")  # fmt: skip
+        assert int(vkb("count", "--path", store).stdout) == left  # which is enough
+        assert int(as_nobody(vkb_binary)("count", "--path", store).stdout) == left
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root becomes a user with a limit")
