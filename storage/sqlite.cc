@@ -149,7 +149,10 @@ Failure failure_of(int code, sqlite3* handle, const std::string& path, std::stri
     case SQLITE_PERM:
     case SQLITE_READONLY:
     case SQLITE_PROTOCOL:  // after many tries to use a -shm that cannot be written
-      if (std::string found = unusable_file(path, (code & 0xff) == SQLITE_READONLY);
+      // A reader that would have to write -shm first is no writer.
+      if (std::string found = unusable_file(path, (code & 0xff) == SQLITE_READONLY &&
+                                                      code != SQLITE_READONLY_RECOVERY &&
+                                                      code != SQLITE_READONLY_CANTINIT);
           !found.empty()) {
         failure.reason = std::move(found);
       } else if (!advice_for(system_error).empty()) {
