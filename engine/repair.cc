@@ -187,7 +187,8 @@ class Repair {
   }
 
   // After records or entries of the log were lost: vectors without a record go, and records without
-  // a vector. Of records without both there may be a name.
+  // a vector. Of records without both there may be a name. Nothing is asked of what finds a slot by
+  // its row: that may be damaged too.
   void give_up_halves(OpenCollection& collection, const LostNames& names, const Take& take) {
     store_.write([&](Database& db) {
       RecordWriter writer(db, collection);
@@ -195,7 +196,6 @@ class Repair {
       const std::shared_ptr<const Snapshot> snapshot = collection.snapshot(db, writer.row());
       std::vector<std::int64_t> placed;
       std::vector<Record> lost;
-      std::vector<std::int64_t> without_record;
       const auto has_record = [&](std::int64_t row_id) {
         placed.push_back(row_id);
         return writer.records().id_of(row_id).has_value();
@@ -206,9 +206,9 @@ class Repair {
                                    : std::string(snapshot->record_id(row_id).value_or(""));
       };
       const auto lose = [&](std::int64_t row_id, std::optional<std::vector<float>> vector) {
-        without_record.push_back(row_id);
         lost.push_back({.id = if_sound([&] { return name_of(row_id); }).value_or(""),
                         .embedding = std::move(vector)});
+        return append_removal(db, id, row_id);
       };
       for (const SegmentView& view : snapshot->segments) {
         RowIds rows(*view.segment);
@@ -216,10 +216,11 @@ class Repair {
           if (view.is_dead(slot)) continue;
           const auto row_id = static_cast<std::int64_t>(rows.of(slot));
           if (has_record(row_id)) continue;
-          lose(row_id, if_sound([&] {
-                 const float* vector = view.segment->vector(slot);
-                 return std::vector(vector, vector + view.segment->dim());
-               }));
+          const std::int64_t seq = lose(row_id, if_sound([&] {
+                                          const float* vector = view.segment->vector(slot);
+                                          return std::vector(vector, vector + view.segment->dim());
+                                        }));
+          insert_tombstone(db, view.row.segment_id, {.slot = slot, .seq = seq});
         }
       }
       std::map<std::int64_t, std::vector<float>> in_log;  // of each row its last entry
@@ -233,19 +234,16 @@ class Repair {
       const auto is_placed = [&](std::int64_t row_id) {
         return std::ranges::binary_search(placed, row_id);
       };
-      std::vector<std::int64_t> given_up;
       for (const std::int64_t row_id : writer.records().row_ids(0, 0, UINT64_MAX)) {
         if (is_placed(row_id)) continue;
-        given_up.push_back(row_id);
         lost.push_back(record_of(writer.records().read(row_id)));
+        writer.records().remove(row_id);  // counted anew at the end
       }
       for (const auto& [row_id, name] : names) {
         if (name.collection_id == id && !is_placed(row_id)) lost.push_back({.id = name.id});
       }
-      if (!lost.empty()) take(collection, lost);
-      for (const std::int64_t row_id : without_record) writer.retire_vector(row_id);
-      for (const std::int64_t row_id : given_up) writer.remove(row_id);
       writer.finish();
+      if (!lost.empty()) take(collection, lost);
     });
   }
 

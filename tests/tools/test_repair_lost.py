@@ -186,7 +186,7 @@ def test_nothing_is_made_anew_over_segments(vkb, tmp_path, how):
     assert sorted(path.name for path in (store / "segments").iterdir()) == segments
 
 
-@pytest.mark.parametrize("section", ["vectors", "ids"])
+@pytest.mark.parametrize("section", ["vectors", "ids", "sorted_row_ids"])
 def test_a_record_and_its_segment_may_be_damaged_at_once(vkb, tmp_path, section):
     """R9: what the one repair cannot read does not keep it from giving up the record."""
     store = tmp_path / "kb"
@@ -199,8 +199,15 @@ def test_a_record_and_its_segment_may_be_damaged_at_once(vkb, tmp_path, section)
         damage_page(store, root_page(store, "sqlite_autoindex_record_1"))
     (segment,) = (store / "segments").iterdir()
     content = bytearray(segment.read_bytes())
-    vector = floats([4999 % 7, 4999 / 100, 1.0, 0.5])
-    content[content.index(vector if section == "vectors" else b"\x05r4999\0")] ^= 1
+    if section == "vectors":
+        damaged = content.index(floats([4999 % 7, 4999 / 100, 1.0, 0.5]))
+    elif section == "ids":
+        damaged = content.index(b"\x05r4999\0")
+    else:  # the second one (docs/segment_format.md): by it a row is found
+        (offset,) = struct.unpack_from("<Q", content, 112 + 32 + 8)
+        damaged = offset + 8 * 4999
+        assert struct.unpack_from("<Q", content, damaged) == (5000,)
+    content[damaged] ^= 1
     segment.write_bytes(content)
 
     lost_file = tmp_path / "lost.jsonl"
@@ -214,7 +221,9 @@ def test_a_record_and_its_segment_may_be_damaged_at_once(vkb, tmp_path, section)
         assert {record["id"] for record in lost} == whole.keys() - left.keys()
         assert {"collection": "notes", "id": "r4999"} in lost
     else:
-        assert {"collection": "notes", "id": "", "embedding": whole["r4999"]["embedding"]} in lost
+        name = "" if section == "ids" else "r4999"
+        assert {"collection": "notes", "id": name, "embedding": whole["r4999"]["embedding"]} in lost
+    assert json.loads(vkb("check", "--deep", "--json", *at).stdout)["ok"]
 
 
 @pytest.mark.parametrize("pages", [1, -1])
