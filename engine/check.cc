@@ -165,6 +165,12 @@ class Checker {
                  std::to_string(counted),
              true);
     }
+    if (const std::size_t lost = lost_ids(db_, row.collection_id).size(); lost > 0) {
+      report(object,
+             "lost " + std::to_string(lost) +
+                 " records to damaged pages, in a repair that did not come to its end",
+             false);
+    }
     result_.records += counted;
     std::vector<std::uint64_t> placed;  // row ids with a live vector, once per place
     for (const SegmentRow& segment : list_segments(db_, row.collection_id)) {

@@ -62,9 +62,8 @@ class Repair {
     const bool has_lost = names(findings_, kDatabaseObject, false);
     if (has_lost && !take) return;  // it cannot be written either
     const bool is_salvaged = has_lost || names(findings_, kDatabaseObject, true);
-    LostNames names_of_lost;
     if (is_salvaged) {
-      store_.maintain([&](Database& db) { names_of_lost = salvage(db, has_lost); });
+      store_.maintain([&](Database& db) { salvage(db, has_lost); });
     } else {
       store_.write([](Database& db) { db.execute("REINDEX"); });
     }
@@ -73,7 +72,7 @@ class Repair {
       if (take) give_up_segments(*store_.open_collection(row));
       if (!take || !has_halves) continue;
       try {
-        give_up_halves(*store_.open_collection(row), names_of_lost, take);
+        give_up_halves(*store_.open_collection(row), take);
       } catch (const Error& error) {
         if (error.code() != ErrorCode::corruption) throw;  // a segment: its own damage is seen to
       }
@@ -82,7 +81,8 @@ class Repair {
       store_.write([&](Database& db) {
         rebuild_postings(db, row.collection_id);
         Statement(db,
-                  "UPDATE collection SET changes=changes+1, record_count="
+                  "UPDATE collection SET changes=changes+1, manifest_version=manifest_version+1,"
+                  " record_count="
                   "(SELECT count(*) FROM record WHERE collection_id=?1), last_seq=max(last_seq, "
                   "(SELECT coalesce(max(seq), 0) FROM vector_log WHERE collection_id=?1))"
                   " WHERE collection_id=?1")
@@ -187,9 +187,9 @@ class Repair {
   }
 
   // After records or entries of the log were lost: vectors without a record go, and records without
-  // a vector. Of records without both there may be a name. Nothing is asked of what finds a slot by
+  // a vector. Of records without both there may be an id. Nothing is asked of what finds a slot by
   // its row: that may be damaged too.
-  void give_up_halves(OpenCollection& collection, const LostNames& names, const Take& take) {
+  void give_up_halves(OpenCollection& collection, const Take& take) {
     store_.write([&](Database& db) {
       RecordWriter writer(db, collection);
       const std::int64_t id = collection.collection_id;
@@ -200,13 +200,14 @@ class Repair {
         placed.push_back(row_id);
         return writer.records().id_of(row_id).has_value();
       };
-      const auto name_of = [&](std::int64_t row_id) {
-        const auto name = names.find(row_id);
-        return name != names.end() ? name->second.id
-                                   : std::string(snapshot->record_id(row_id).value_or(""));
+      const LostIds ids = lost_ids(db, id);
+      const auto id_of = [&](std::int64_t row_id) {
+        const auto known = ids.find(row_id);
+        return known != ids.end() ? known->second
+                                  : std::string(snapshot->record_id(row_id).value_or(""));
       };
       const auto lose = [&](std::int64_t row_id, std::optional<std::vector<float>> vector) {
-        lost.push_back({.id = if_sound([&] { return name_of(row_id); }).value_or(""),
+        lost.push_back({.id = if_sound([&] { return id_of(row_id); }).value_or(""),
                         .embedding = std::move(vector)});
         return append_removal(db, id, row_id);
       };
@@ -239,9 +240,10 @@ class Repair {
         lost.push_back(record_of(writer.records().read(row_id)));
         writer.records().remove(row_id);  // counted anew at the end
       }
-      for (const auto& [row_id, name] : names) {
-        if (name.collection_id == id && !is_placed(row_id)) lost.push_back({.id = name.id});
+      for (const auto& [row_id, lost_id] : ids) {
+        if (!is_placed(row_id)) lost.push_back({.id = lost_id});
       }
+      forget_lost_ids(db, id);
       writer.finish();
       if (!lost.empty()) take(collection, lost);
     });

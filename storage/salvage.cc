@@ -43,10 +43,19 @@ std::int64_t copy_rows(Database& sound, const std::string& table, const std::str
   }
 }
 
-// The names of the records that were not copied. The index that has them may be damaged too: it is
+// Not a table of the schema: it is there from a salvage that lost records to the end of the repair,
+// which a kill may put off.
+constexpr const char* kLostTable = "lost_record";
+
+bool has_table(Database& db, std::string_view schema, std::string_view table) {
+  Statement named(db, "SELECT 1 FROM " + std::string(schema) + ".sqlite_schema WHERE name=?");
+  named.bind(table);
+  return named.step();
+}
+
+// The ids of the records that were not copied. The index that has them may be damaged too: it is
 // read from both its ends.
-LostNames names_of_lost(Database& sound) {
-  LostNames names;
+void keep_lost_ids(Database& sound) {
   for (const std::string_view order : {"ASC", "DESC"}) {
     try {
       Statement lost(sound,
@@ -55,15 +64,16 @@ LostNames names_of_lost(Database& sound) {
                      " (SELECT row_id FROM main.record) ORDER BY collection_id " +
                          std::string(order) + ", id " + std::string(order));
       while (lost.step()) {
-        names.insert_or_assign(lost.integer(0), LostName{.collection_id = lost.integer(1),
-                                                         .id = std::string(lost.text(2))});
+        Statement(sound,
+                  std::string("INSERT OR REPLACE INTO main.") + kLostTable + " VALUES(?,?,?)")
+            .bind(lost.integer(0), lost.integer(1), lost.text(2))
+            .run();
       }
       break;
     } catch (const Error& error) {
       if (error.code() != ErrorCode::corruption) throw;
     }
   }
-  return names;
 }
 
 // The largest key that a table ever gave out.
@@ -107,7 +117,7 @@ bool can_salvage(Database& db) {
   }
 }
 
-LostNames salvage(Database& writer, bool may_lose) {
+void salvage(Database& writer, bool may_lose) {
   const TemporaryDatabase file(writer.path());
   Database sound(file.path, Database::Mode::copy);
   // A statement that fails has to leave nothing; after a crash the file is of no use.
@@ -123,17 +133,39 @@ LostNames salvage(Database& writer, bool may_lose) {
     if (may_lose && (table == "record" || table == "vector_log")) continue;
     sound.execute("INSERT INTO main." + std::string(table) + " " + rows_of("damaged", table));
   }
-  LostNames lost;
+  const std::int64_t last_row = last_key(sound, "record");
+  const bool has_lost = has_table(sound, "damaged", kLostTable);  // of a repair that was cut short
+  if (has_lost || may_lose) {
+    sound.execute(std::string("CREATE TABLE main.") + kLostTable +
+                  "(row_id INTEGER PRIMARY KEY, collection_id INTEGER NOT NULL, id TEXT NOT NULL)");
+  }
+  if (has_lost) copy_rows(sound, kLostTable, "row_id", 1, last_row);
   if (may_lose) {
-    copy_rows(sound, "record", "row_id", 1, last_key(sound, "record"));
-    lost = names_of_lost(sound);
+    copy_rows(sound, "record", "row_id", 1, last_row);
+    keep_lost_ids(sound);
     const std::int64_t missing =
         copy_rows(sound, "vector_log", "seq", 1, last_key(sound, "vector_log"));
     Statement(sound, "DELETE FROM main.vector_log WHERE seq<=?").bind(missing).run();
   }
+  sound.execute("UPDATE main.collection SET manifest_version=manifest_version+1");
   sound.execute("DETACH damaged");
   sound.copy_over(writer.path());
-  return lost;
+}
+
+LostIds lost_ids(Database& db, std::int64_t collection_id) {
+  LostIds ids;
+  if (!has_table(db, "main", kLostTable)) return ids;
+  Statement all(db, std::string("SELECT row_id, id FROM ") + kLostTable + " WHERE collection_id=?");
+  all.bind(collection_id);
+  while (all.step()) ids.emplace(all.integer(0), all.text(1));
+  return ids;
+}
+
+void forget_lost_ids(Database& db, std::int64_t collection_id) {
+  if (!has_table(db, "main", kLostTable)) return;
+  const std::string table(kLostTable);
+  Statement(db, "DELETE FROM " + table + " WHERE collection_id=?").bind(collection_id).run();
+  if (!Statement(db, "SELECT 1 FROM " + table).step()) db.execute("DROP TABLE " + table);
 }
 
 }  // namespace vkb

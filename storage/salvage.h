@@ -21,20 +21,18 @@ inline constexpr std::array<std::string_view, 2> kSalvageSuffixes = {"-salvage",
 // Whether that is so. Reads all of it.
 bool can_salvage(Database& db);
 
-// A record that could not be read. An index still has its id.
-struct LostName {
-  std::int64_t collection_id = 0;
-  std::string id;
-};
-using LostNames = std::map<std::int64_t, LostName>;  // by row_id
-
 // Writes the database anew from what is no cache, in one transaction of `writer`'s file, beside
 // readers; no other connection writes. Indexes are made with their tables; the metadata index and
 // the document indexes are empty after, and the caller's to rebuild. Throws corruption when
 // something cannot be read, and has changed nothing then. may_lose: records and log entries that
 // cannot be read are left out, and so are entries older than those, which they may have replaced:
-// afterwards there may be records without a vector and vectors without a record. Returns the names
-// of the records left out, as far as the index of ids can be read.
-LostNames salvage(Database& writer, bool may_lose);
+// afterwards there may be records without a vector and vectors without a record, and the database
+// keeps the ids of the records left out, as far as the index of ids can be read, until they are
+// forgotten. What readers have of the log counts no more.
+void salvage(Database& writer, bool may_lose);
+
+using LostIds = std::map<std::int64_t, std::string>;  // by row_id
+LostIds lost_ids(Database& db, std::int64_t collection_id);
+void forget_lost_ids(Database& db, std::int64_t collection_id);
 
 }  // namespace vkb

@@ -310,5 +310,50 @@ TEST_F(Corrupt, DamagedPagesOfTheDatabaseAreWrittenAnewFromTheOthers) {
   EXPECT_LT(named, 5U);
 }
 
+// R5, R8: what a program has in memory of a log is no longer what the log says.
+TEST(RepairLost, WhoHasTheStoreOpenForgetsWhatIsGone) {
+  constexpr std::size_t kDatabasePage = 8192;
+  const TempDirectory directory;
+  const std::string path = directory.file("store");
+  const std::vector<Record> records = test_records(500, kDim);
+  Store::open(path).create_collection("vectors").add(records);
+  Store store = Store::open(path);
+  Collection collection = store.collection("vectors");
+  const std::vector<float>& query = *records[250].embedding;
+  EXPECT_EQ(collection.query(query).at(0).record.id, records[250].id);
+
+  std::string bytes = read_whole_file(path + "/vkb.sqlite3");
+  const auto damage_page_with = [&](std::string_view content) {
+    for (std::size_t at = bytes.find(content); at != std::string::npos;
+         at = bytes.find(content, at + 1)) {
+      const std::size_t page = at / kDatabasePage * kDatabasePage;
+      if (bytes[page] != 13) continue;  // a leaf of a table
+      bytes[page + 4000] ^= 1;
+      return;
+    }
+    FAIL() << "no page has it";
+  };
+  damage_page_with(*records[250].document);
+  damage_page_with({reinterpret_cast<const char*>(query.data()), query.size() * sizeof(float)});
+  write_whole_file(path + "/vkb.sqlite3", bytes);
+
+  Store repairing = Store::open(path);
+  std::size_t lost = 0;
+  const CheckResult result = repairing.repair(
+      {}, [&](const Collection&, std::span<const Record> some) { lost += some.size(); });
+  EXPECT_TRUE(result.problems.empty());
+  const std::size_t left = collection.count();
+  EXPECT_EQ(lost, records.size() - left);
+  EXPECT_GT(lost, 0U);
+  { const Store closed = std::move(repairing); }
+  EXPECT_EQ(collection.query(query, {.k = 500}).size(), left);
+  std::vector<Record> more = test_records(5000, kDim, 9);
+  for (Record& record : more) record.id += "+";
+  collection.add(more);
+  collection.compact();
+  EXPECT_EQ(collection.query(query, {.k = 10'000, .exact = true}).size(), left + more.size());
+  for (const Problem& problem : store.check(true).problems) ADD_FAILURE() << problem.message;
+}
+
 }  // namespace
 }  // namespace vkb

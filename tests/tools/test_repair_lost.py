@@ -112,6 +112,11 @@ def test_records_of_which_nothing_but_the_id_is_left_are_counted(vkb, tmp_path):
     vkb("add", "--jsonl", "-", "--collection", "notes", *at, input=record_lines(0, 500))
     for table in ("record", "vector_log"):
         damage_page(store, last_child(store, root_page(store, table)))
+    # Nor are they when the first attempt is cut short.
+    refused = vkb("repair", "--lost", tmp_path / "none" / "lost.jsonl", *at, check=False)
+    assert refused.returncode == 1
+    problems = json.loads(vkb("check", "--json", *at, check=False).stdout)["problems"]
+    assert any("in a repair that did not come to its end" in each["message"] for each in problems)
     lost_file = tmp_path / "lost.jsonl"
     done = json.loads(vkb("repair", "--lost", lost_file, "--json", *at).stdout)
     assert done["ok"]
