@@ -21,7 +21,8 @@ std::vector<SegmentRow> list_segments(Database& db, std::int64_t collection_id) 
 }
 
 std::vector<std::string> list_segment_files(Database& db) {
-  Statement rows(db, "SELECT file FROM segment");
+  // Else SQLite reads the index of file: damage in it would keep writers, who repair it, out.
+  Statement rows(db, "SELECT file FROM segment NOT INDEXED");
   std::vector<std::string> out;
   while (rows.step()) out.emplace_back(rows.text(0));
   return out;

@@ -231,6 +231,46 @@ def test_a_record_and_its_segment_may_be_damaged_at_once(vkb, tmp_path, section)
     assert json.loads(vkb("check", "--deep", "--json", *at).stdout)["ok"]
 
 
+@pytest.mark.parametrize(
+    "index",
+    [  # of all tables that are no cache
+        "sqlite_autoindex_database_1",
+        "sqlite_autoindex_database_2",
+        "sqlite_autoindex_collection_1",
+        "sqlite_autoindex_collection_2",
+        "sqlite_autoindex_record_1",
+        "record_by_collection",
+        "sqlite_autoindex_metadata_key_1",
+        "vector_log_by_collection",
+        "sqlite_autoindex_segment_1",
+        "segment_by_collection",
+        "tombstone_by_seq",
+    ],
+)
+def test_a_damaged_index_of_sqlite_costs_nothing(vkb, tmp_path, index):
+    """R9: whatever reads a table on the way to its repair does not read it by that index."""
+    store = tmp_path / "kb"
+    at = ["--path", store]
+    add = ["add", "--jsonl", "-", "--collection", "notes", *at]
+    lines = record_lines(0, 6000).replace('"document"', '"metadata": {"kind": 1}, "document"')
+    vkb(*add, input=lines)
+    vkb("compact", *at)
+    vkb(*add, input="".join(lines.splitlines(keepends=True)[:1900]).replace("text", "changed"))
+    whole = exported(vkb, at)
+    assert len(whole) == 6000
+    page = root_page(store, index)
+    if index in ("record_by_collection", "tombstone_by_seq"):  # of many pages
+        page = last_child(store, page)
+    damage_page(store, page)
+    found = json.loads(vkb("check", "--deep", "--json", *at, check=False).stdout)["problems"]
+    assert found
+    done = json.loads(vkb("repair", "--json", *at, check=False).stdout)
+    assert done["ok"], done
+    assert done["lost"] == 0
+    assert json.loads(vkb("check", "--deep", "--json", *at).stdout)["ok"]
+    assert exported(vkb, at) == whole
+
+
 @pytest.mark.parametrize("pages", [1, -1])
 @pytest.mark.parametrize("log", ["ended", "missing"])
 def test_a_database_that_is_cut_needs_a_backup(vkb, vkb_binary, tmp_path, pages, log):
@@ -307,11 +347,11 @@ def root_page(store, table: str) -> int:
 
 
 def last_child(store, page: int) -> int:
-    """Of an inner page of a table (SQLite's file format, "B-tree Pages")."""
+    """Of an inner page of a table or an index (SQLite's file format, "B-tree Pages")."""
     with (store / "vkb.sqlite3").open("rb") as file:
         file.seek((page - 1) * PAGE_BYTES)
         kind, _, _, _, _, child = struct.unpack(">BHHHBI", file.read(12))
-    assert kind == 5
+    assert kind in (2, 5)
     return child
 
 
