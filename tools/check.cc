@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <span>
 
@@ -87,7 +88,21 @@ int run_check(bool deep, Context& context) {
   return ok ? kExitDone : kExitFailed;
 }
 
-// Adds the records to a file of JSON lines, on disk when this returns: they are about to go.
+// A file that was made is safe when its name is. Errors are in errno.
+bool sync_directory_of(const std::string& file) {
+  std::error_code none;
+  const auto directory = std::filesystem::canonical(file, none).parent_path();
+  const int fd = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return false;
+  const bool is_synced = fsync(fd) == 0;
+  const int error = errno;
+  close(fd);
+  errno = error;
+  return is_synced;
+}
+
+// Adds the records to a file of JSON lines, on disk when this returns: they are about to go. When
+// it throws, the file is as long as it was: whoever adds to it next begins a line.
 void append_lost(const std::string& file, const Collection& collection,
                  std::span<const Record> records) {
   std::string lines;
@@ -98,14 +113,16 @@ void append_lost(const std::string& file, const Collection& collection,
     lines += line + "\n";
   }
   const int fd = open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-  bool is_written = fd >= 0;
+  const off_t length = fd >= 0 ? lseek(fd, 0, SEEK_END) : -1;
+  bool is_written = length >= 0;
   for (std::size_t done = 0; is_written && done < lines.size();) {
     const ssize_t wrote = write(fd, lines.data() + done, lines.size() - done);
     is_written = wrote > 0 || errno == EINTR;
     done += static_cast<std::size_t>(std::max<ssize_t>(wrote, 0));
   }
-  is_written = is_written && fsync(fd) == 0;
+  is_written = is_written && fsync(fd) == 0 && (length > 0 || sync_directory_of(file));
   const std::string reason = std::strerror(errno);
+  [[maybe_unused]] const int is_cut = is_written || length < 0 ? 0 : ftruncate(fd, length);
   if (fd >= 0) close(fd);
   if (!is_written) throw Error(ErrorCode::io_error, file + ": cannot write to it: " + reason);
 }

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import sqlite3
 import struct
 import subprocess
@@ -30,11 +31,7 @@ def test_what_is_left_of_lost_records_goes_into_a_file(vkb, tmp_path):
     at = ["--path", store]
     vkb("add", "--jsonl", "-", "--collection", "notes", *at, input=lines)
     vkb("compact", *at)
-    (segment,) = (store / "segments").iterdir()
-    content = bytearray(segment.read_bytes())
-    vectors = content.index(floats([0, 0.07, 1.0, 0.5]))
-    content[vectors] ^= 1
-    segment.write_bytes(content)
+    segment = damage_vector(store, [0, 0.07, 1.0, 0.5])
 
     refused = vkb("query", "--vector", "[0,0.07,1,0.5]", "--exact", *at, check=False)
     assert refused.returncode == 1
@@ -65,6 +62,38 @@ def test_what_is_left_of_lost_records_goes_into_a_file(vkb, tmp_path):
     assert json.loads(vkb("check", "--deep", "--json", *at).stdout)["ok"]
     left = {json.loads(line)["id"] for line in vkb("export", "--jsonl", "-", *at).stdout.splitlines()}
     assert left == {f"r{n}" for n in range(5000)} - {record["id"] for record in lost}
+
+
+def test_a_file_that_takes_no_more_keeps_its_length(vkb, vkb_binary, tmp_path):
+    """What the next run adds to it begins a line, and the records are there until then."""
+    store = tmp_path / "kb"
+    at = ["--path", store]
+    vkb("add", "--jsonl", "-", "--collection", "notes", *at, input=record_lines(0, 5000))
+    vkb("compact", *at)
+    damage_vector(store, [0, 0.07, 1.0, 0.5])
+    lost_file = tmp_path / "lost.jsonl"
+    length = 64 << 20  # more than any other file that a repair writes
+    lost_file.write_bytes(b"")
+    os.truncate(lost_file, length)
+    most = (length + 50, length + 50)
+    refused = subprocess.run(
+        [str(vkb_binary), "repair", "--lost", lost_file, *at],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, most),
+    )
+    assert refused.returncode == 1
+    assert f"{lost_file}: cannot write to it: File too large" in refused.stderr
+    assert lost_file.stat().st_size == length
+    assert vkb("count", *at).stdout == "5000\n"
+
+    done = json.loads(vkb("repair", "--lost", lost_file, "--json", *at).stdout)
+    assert done["ok"]
+    with lost_file.open("rb") as file:
+        file.seek(length)
+        lost = [json.loads(line)["id"] for line in file]
+    assert "r7" in lost
+    assert done["lost"] == len(lost) == 5000 - int(vkb("count", *at).stdout)
 
 
 @pytest.mark.parametrize("page", ["leaf", "root"])
@@ -361,6 +390,15 @@ def damage_page(store, page: int) -> None:
         (byte,) = file.read(1)
         file.seek(-1, 1)
         file.write(bytes([byte ^ 1]))
+
+
+def damage_vector(store, vector: list[float]):
+    """Of a store with one segment, which is returned."""
+    (segment,) = (store / "segments").iterdir()
+    content = bytearray(segment.read_bytes())
+    content[content.index(floats(vector))] ^= 1
+    segment.write_bytes(content)
+    return segment
 
 
 def exported(vkb, at) -> dict:
