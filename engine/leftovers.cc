@@ -67,7 +67,9 @@ bool has_connections(FileSystem& files, const std::string& directory) {
   const std::string path = in(directory, kDatabaseFile);
   if (!files.exists(path + "-shm")) return false;  // whoever has it open keeps this beside it
   DatabaseFile file(path, DatabaseFile::Use::lock);
-  return file.is_open() && !file.lock_alone();
+  // It was removed: whoever has it open holds a lock of its -shm all the same.
+  if (!file.is_open()) return !files.lock_holder(path + "-shm").empty();
+  return !file.lock_alone();
 }
 
 std::vector<std::string> remove_cut_short(FileSystem& files, const std::string& place) {

@@ -128,12 +128,13 @@ class Restore {
     if (!files_.exists(place_)) return;
     const std::vector<std::string> names = files_.list(place_);
     if (names.empty()) return;
-    if (!std::binary_search(names.begin(), names.end(), kDatabaseFile)) {
+    const bool has_database = std::binary_search(names.begin(), names.end(), kDatabaseFile);
+    if (!has_database && !std::binary_search(names.begin(), names.end(), kSegmentFolder)) {
       refuse("it must not exist, be empty, or hold a store");
     }
-    if (const std::string name = foreign_name(names); !name.empty()) {
-      refuse("it has " + name + ", which is no part of a store");
-    }
+    std::string foreign = foreign_name(names);
+    if (foreign.empty() && !has_database) foreign = foreign_in_segments();
+    if (!foreign.empty()) refuse("it has " + foreign + ", which is no part of a store");
     is_store_there_ = true;
     has_reports_ = std::binary_search(names.begin(), names.end(), kReportFolder);
     occupy_store();
@@ -149,6 +150,14 @@ class Restore {
       refuse("it holds a store with " + std::to_string(records) +
              " records, and replacing it was not asked for");
     }
+  }
+
+  // Without a database nothing but these files says that it is a store.
+  std::string foreign_in_segments() const {
+    for (const std::string& name : files_.list(in_place(kSegmentFolder))) {
+      if (!name.ends_with(kSegmentSuffix)) return std::string(kSegmentFolder) + "/" + name;
+    }
+    return "";
   }
 
   [[noreturn]] void refuse(const std::string& reason) const {

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -250,6 +251,38 @@ def test_restore_replaces_a_store_only_with_yes(vkb, store, tmp_path):
     done = vkb("restore", tmp_path / "none", "--path", tmp_path / "x", check=False)
     assert done.returncode == 1 and "no complete backup" in done.stderr
     assert not (tmp_path / "x").exists()
+
+
+def test_restore_replaces_a_store_whose_database_is_gone(vkb, store, tmp_path):
+    """Every other verb says of such a store that a backup is to be restored."""
+    backup = tmp_path / "backup"
+    vkb("backup", backup, "--path", store)
+    restore = ["restore", backup, "--path", store]
+    with contextlib.closing(sqlite3.connect(store / "vkb.sqlite3")) as reader:
+        assert reader.execute("SELECT count(*) FROM record").fetchone() == (COUNT,)
+        (store / "vkb.sqlite3").unlink()
+        done = vkb(*restore, "--yes", check=False)  # whoever has it open reads what is gone
+        assert done.returncode == 4 and "open in another program" in done.stderr
+    assert "restore a backup" in vkb("count", "--path", store, check=False).stderr
+    done = vkb(*restore, check=False)
+    assert done.returncode == 1 and "cannot be read" in done.stderr and "--yes" in done.stderr
+    letter = store / "segments/letter.txt"
+    letter.write_text("mine")
+    done = vkb(*restore, "--yes", check=False)
+    assert done.returncode == 1 and "segments/letter.txt, which is no part" in done.stderr
+    letter.unlink()  # it was not touched
+    (store / "reports").mkdir()
+    (store / "reports/1").write_text("of an import")
+    assert json.loads(vkb(*restore, "--yes", "--json").stdout)["replaced"]
+    assert json.loads(vkb("check", "--deep", "--json", "--path", store).stdout)["ok"]
+    assert vkb("count", "--path", store).stdout == f"{COUNT}\n"
+    assert (store / "reports/1").read_text() == "of an import"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["backup", store.name]
+
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/writer.lock").touch()  # alone this says little
+    done = vkb("restore", backup, "--path", tmp_path / "other", "--yes", check=False)
+    assert done.returncode == 1 and "or hold a store" in done.stderr
 
 
 def test_a_backup_is_proved_by_check_deep(vkb, store, tmp_path):
