@@ -89,8 +89,7 @@ void RecordWriter::remove(std::int64_t row_id) {
   --count_change_;
 }
 
-void RecordWriter::remove_sealed(std::int64_t row_id, std::int64_t segment_id,
-                                 std::uint32_t slot) {
+void RecordWriter::remove_sealed(std::int64_t row_id, std::int64_t segment_id, std::uint32_t slot) {
   records_.remove(row_id);
   last_seq_ = append_removal(db_, row_.collection_id, row_id);
   insert_tombstone(db_, segment_id, {.slot = slot, .seq = last_seq_});

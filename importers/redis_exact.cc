@@ -168,10 +168,9 @@ void ExactNeighbours::add(const std::string& key, std::span<const float> vector)
 
 void ExactNeighbours::compare() {
   if (comparing_.valid()) comparing_.get();
-  comparing_ = beside_or_later([this, keys = std::exchange(keys_, {}),
-                                vectors = std::exchange(vectors_, {})] {
-    search_->add(keys, vectors);
-  });
+  comparing_ =
+      beside_or_later([this, keys = std::exchange(keys_, {}),
+                       vectors = std::exchange(vectors_, {})] { search_->add(keys, vectors); });
 }
 
 std::vector<std::vector<RedisNeighbour>> ExactNeighbours::finish() {
