@@ -166,6 +166,7 @@ TEST(Store, ResetLeavesTheDefaultTenantAndDatabaseOnly) {
   collection.compact();
   store.create_collection("others");
   store.delete_database(std::string(kDefaultDatabase));
+  collection.wait_for_maintenance();  // while its thread reads, files of before stay
   store.reset();
   EXPECT_TRUE(store.all_collections().empty());
   EXPECT_FALSE(store.has_tenant("acme"));
