@@ -198,7 +198,7 @@ void OpenStore::give_up_log() {
   const std::scoped_lock lock(write_mutex_);
   take_writer_lock();
   DatabaseFile database(path, DatabaseFile::Use::lock);  // who opens it now waits
-  if (!opened_.is_only() || !database.lock_alone()) {
+  if (!opened_.is_only() || !database.is_open() || !database.lock_alone()) {
     throw Error(ErrorCode::busy, "store " + directory_ +
                                      " is open in a program: its damaged log cannot be given up; "
                                      "stop it (`vkb serve`, a notebook, ...), then repair");

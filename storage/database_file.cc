@@ -84,7 +84,10 @@ DatabaseFile::DatabaseFile(const std::string& path, Use use)
   int flags =
       (use == Use::lock ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) | SQLITE_OPEN_MAIN_DB;
   sqlite3_int64 size = 0;
-  if (vfs->xOpen(vfs, name_.get(), get(), flags, &flags) != SQLITE_OK) fail(path, "open it");
+  if (vfs->xOpen(vfs, name_.get(), get(), flags, &flags) != SQLITE_OK) {
+    if (errno == ENOENT) return;  // a writer that closes has removed it just now
+    fail(path, "open it");
+  }
   const auto close_and_fail = [&](int error, const std::string& doing) {
     get()->pMethods->xClose(get());
     errno = error;

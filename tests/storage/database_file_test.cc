@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include <array>
+#include <filesystem>
 #include <memory>
 #include <string>
 
@@ -38,9 +39,11 @@ class WatchedVfs {
 
   static inline int files_open = 0;
   static inline std::string name_at_close;
+  static inline bool removes = false;  // each file, before it is opened
 
  private:
   static int open(sqlite3_vfs*, const char* path, sqlite3_file* file, int flags, int* out_flags) {
+    if (removes) std::filesystem::remove(path);
     EXPECT_EQ(sqlite3_uri_parameter(path, "psow"), nullptr);
     const int code = inner->xOpen(inner, path, file, flags, out_flags);
     if (code != SQLITE_OK) return code;
@@ -126,6 +129,19 @@ TEST(DatabaseFile, ItsNameLivesAsLongAsTheFileIsOpen) {
   }
   EXPECT_EQ(WatchedVfs::files_open, 0);
   EXPECT_EQ(WatchedVfs::name_at_close, path);
+}
+
+// As a log and its mark when a writer closes.
+TEST(DatabaseFile, MayBeRemovedWhileItIsOpened) {
+  const TempDirectory directory;
+  const std::string path = directory.file("db");
+  write_whole_file(path, "0123456789");
+  const WatchedVfs vfs;
+  WatchedVfs::removes = true;
+  const DatabaseFile file(path);
+  WatchedVfs::removes = false;
+  EXPECT_FALSE(file.is_open());
+  EXPECT_EQ(file.size(), 0u);
 }
 
 TEST(DatabaseFile, IsClosedWhenItsSizeIsNotKnown) {
