@@ -28,15 +28,14 @@ struct ExportFlags {
 }
 
 // A file that appears under its name only when it is complete and on disk. A pipe or a device that
-// is there is written to, and a link's own file replaced.
+// is there is written to, a link's own file replaced, and one that leads nowhere refused.
 class ExportFile {
  public:
   explicit ExportFile(const std::string& file) : file_(file) {
     std::error_code none;
-    const std::filesystem::path target = std::filesystem::canonical(file, none);
-    is_stream_ =
-        std::filesystem::exists(file, none) && !std::filesystem::is_regular_file(file, none);
-    if (!is_stream_ && !target.empty()) file_ = target;
+    const bool is_there = std::filesystem::exists(std::filesystem::symlink_status(file, none));
+    is_stream_ = is_there && !std::filesystem::is_regular_file(file, none);
+    if (is_there && !is_stream_) file_ = std::filesystem::canonical(file, none);
     written_ = is_stream_ ? file_ : file_ + ".tmp-" + std::to_string(getpid());
     fd_ = open(written_.c_str(), O_WRONLY | O_CLOEXEC | (is_stream_ ? 0 : O_CREAT | O_TRUNC), 0666);
     if (fd_ < 0) fail(written_, is_stream_ ? "cannot write to it" : "cannot make this file");

@@ -201,9 +201,13 @@ def test_export_replaces_no_pipe_and_no_link(vkb, store, tmp_path):
     vkb("export", "--jsonl", link, "--path", store)
     assert link.is_symlink()
     assert target.read_text() == text
-    to_a_directory = vkb("export", "--jsonl", tmp_path, "--path", store, check=False)
-    assert to_a_directory.returncode == 1
-    assert is_one_error_line(to_a_directory.stderr)
+    nowhere = tmp_path / "nowhere"
+    nowhere.symlink_to(tmp_path / "none")
+    for file in (nowhere, tmp_path):
+        refused = vkb("export", "--jsonl", file, "--path", store, check=False)
+        assert refused.returncode == 1
+        assert is_one_error_line(refused.stderr)
+    assert nowhere.is_symlink()
 
 
 def test_export_to_a_place_that_is_not_there(vkb, store, tmp_path):
