@@ -22,8 +22,12 @@
 namespace vkb {
 namespace {
 
+bool names(const CheckResult& result, std::string_view object) {
+  return std::ranges::any_of(result.problems,
+                             [&](const Problem& problem) { return problem.object == object; });
+}
 bool names(const CheckResult& result, const std::string& object, bool repairable) {
-  return std::any_of(result.problems.begin(), result.problems.end(), [&](const Problem& problem) {
+  return std::ranges::any_of(result.problems, [&](const Problem& problem) {
     return problem.object == object && problem.repairable == repairable;
   });
 }
@@ -285,13 +289,13 @@ class Repair {
 
 CheckResult Store::repair(const ProgressFunction& progress, const LostFunction& lost) {
   const OpenStore::WriterHold hold(*open_);
-  const CheckResult before = check(true, progress);
-  if (std::none_of(before.problems.begin(), before.problems.end(), [&](const Problem& problem) {
+  CheckResult findings = check(true, progress);
+  if (std::ranges::none_of(findings.problems, [&](const Problem& problem) {
         return problem.repairable || problem.object.starts_with(kSegmentPrefix) ||
                (lost && (problem.object == kDatabaseObject ||
                          problem.object.starts_with(kCollectionPrefix)));
       })) {
-    return before;
+    return findings;
   }
   const std::vector<CollectionRow> rows =
       open_->read([](Database& db) { return list_all_collections(db); });
@@ -301,8 +305,10 @@ CheckResult Store::repair(const ProgressFunction& progress, const LostFunction& 
       lost(collection_by_uuid(collection.uuid), records);
     };
   }
-  Repair repair(*open_, before, progress);
+  Repair repair(*open_, findings, progress);
   repair.rebuild_database(rows, take);
+  // What stood behind damage of the database could not be looked at.
+  if (names(findings, kDatabaseObject)) findings = check(true, progress);
   for (const CollectionRow& row : rows) {
     try {
       repair.rebuild_segments(*open_->open_collection(row), take);

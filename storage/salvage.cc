@@ -18,15 +18,27 @@ constexpr std::array<std::string_view, 9> kTruth = {"tenant",  "database",     "
                                                     "record",  "metadata_key", "vector_log",
                                                     "segment", "tombstone",    "sqlite_sequence"};
 
-// All of a table from its own pages. The condition keeps SQLite from copying index by index.
-std::string rows_of(std::string_view schema, std::string_view table) {
-  const std::string name(table);
+// All of a table, from its own pages if `whence` is of them. The condition keeps SQLite from
+// copying index by index.
+std::string rows_of(std::string_view schema, std::string_view table, const std::string& whence) {
+  return "SELECT * FROM " + std::string(schema) + "." + std::string(table) + " " + whence +
+         " WHERE 1";
+}
+
+// Calls read(whence) with each way to all of a table until one can be read.
+template <typename Read>
+void read_table(std::string_view table, const Read& read) {
   // WITHOUT ROWID: a table is its primary key, and NOT INDEXED does not keep SQLite from another
   // index that has all columns.
-  const bool is_primary_key = table == "tenant" || table == "tombstone";
-  return "SELECT * FROM " + std::string(schema) + "." + name +
-         (is_primary_key ? " INDEXED BY sqlite_autoindex_" + name + "_1" : " NOT INDEXED") +
-         " WHERE 1";
+  if (table == "tombstone") {
+    try {
+      return read("INDEXED BY sqlite_autoindex_tombstone_1");
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::corruption) throw;
+      return read("INDEXED BY tombstone_by_seq");
+    }
+  }
+  read(table == "tenant" ? "INDEXED BY sqlite_autoindex_tenant_1" : "NOT INDEXED");
 }
 
 // Copies the rows of a table with an integer key, from `first` to `last`. Of those on a page that
@@ -113,8 +125,10 @@ struct TemporaryDatabase {
 bool can_salvage(Database& db) {
   try {
     for (const std::string_view table : kTruth) {
-      Statement rows(db, rows_of("main", table));
-      while (rows.step()) rows.read_all();
+      read_table(table, [&](const std::string& whence) {
+        Statement rows(db, rows_of("main", table, whence));
+        while (rows.step()) rows.read_all();
+      });
     }
     return true;
   } catch (const Error& error) {
@@ -137,7 +151,17 @@ void salvage(Database& writer, bool may_lose) {
   }
   for (const std::string_view table : kTruth) {
     if (may_lose && (table == "record" || table == "vector_log")) continue;
-    sound.execute("INSERT INTO main." + std::string(table) + " " + rows_of("damaged", table));
+    try {
+      read_table(table, [&](const std::string& whence) {
+        sound.execute("INSERT INTO main." + std::string(table) + " " +
+                      rows_of("damaged", table, whence));
+      });
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::corruption) throw;
+      throw Error(error.code(), writer.path() + ": a page of table " + std::string(table) +
+                                    " is damaged, and what it held is nowhere else; restore a "
+                                    "backup");
+    }
   }
   const std::int64_t last_row = last_key(sound, "record");
   const bool has_lost = has_table(sound, "damaged", kLostTable);  // of a repair that was cut short

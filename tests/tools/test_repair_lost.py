@@ -274,9 +274,11 @@ def test_a_record_and_its_segment_may_be_damaged_at_once(vkb, tmp_path, section)
         "sqlite_autoindex_segment_1",
         "segment_by_collection",
         "tombstone_by_seq",
+        "tombstone",  # of which that one has all
     ],
 )
-def test_a_damaged_index_of_sqlite_costs_nothing(vkb, tmp_path, index):
+@pytest.mark.parametrize("codes", ["sound", "damaged"])
+def test_a_damaged_index_of_sqlite_costs_nothing(vkb, tmp_path, index, codes):
     """R9: whatever reads a table on the way to its repair does not read it by that index."""
     store = tmp_path / "kb"
     at = ["--path", store]
@@ -288,9 +290,15 @@ def test_a_damaged_index_of_sqlite_costs_nothing(vkb, tmp_path, index):
     whole = exported(vkb, at)
     assert len(whole) == 6000
     page = root_page(store, index)
-    if index in ("record_by_collection", "tombstone_by_seq"):  # of many pages
+    if index in ("record_by_collection", "tombstone_by_seq", "tombstone"):  # of many pages
         page = last_child(store, page)
     damage_page(store, page)
+    if codes == "damaged":  # behind the other damage
+        (segment,) = (store / "segments").iterdir()
+        content = bytearray(segment.read_bytes())
+        (offset,) = struct.unpack_from("<Q", content, 112 + 5 * 32 + 8)  # codes_int8
+        content[offset + 100] ^= 1
+        segment.write_bytes(content)
     found = json.loads(vkb("check", "--deep", "--json", *at, check=False).stdout)["problems"]
     assert found
     done = json.loads(vkb("repair", "--json", *at, check=False).stdout)
