@@ -356,6 +356,7 @@ bool Collection::compact(const ProgressFunction& progress) {
     for (const SegmentView& view : group) merger.add(view);
     if (!merger.finish(progress)) return false;
   }
+  store_->write([&](Database& db) { drop_worn_document_index(db, open_->collection_id); });
   if (!index_documents(*store_, *open_, progress)) return false;
   while (
       store_->write([&](Database& db) { return merge_document_index(db, open_->collection_id); })) {

@@ -22,6 +22,10 @@ constexpr std::size_t kMostTerms = 16;
 constexpr std::size_t kLeastTerms = 3;
 // Pages that one transaction of merge_document_index() writes.
 constexpr int kMergePages = 500;
+// Of the head of an index, which has two bytes and more for each level of parts. Each merge of all
+// of them puts its result on a level of its own, and makes a level or two; those below are empty
+// and stay. SQLite 3.40 takes more than 2,000 for damage; later ones stop at 64.
+constexpr int kMostHeadBytes = 1000;
 // Parts of one level that FTS5 begins to merge into one; at 16 it merges them at one go, however
 // long a writer then waits. 150,000 documents of 370 bytes by parts 4 (FTS5's own) 8 16: indexed in
 // 5.9 5.4 4.8 s of processor time, and in 8 13 23 parts, each of which a query looks into.
@@ -353,6 +357,17 @@ bool merge_document_index(Database& db, std::int64_t collection_id) {
   Statement(db, "INSERT INTO " + table + "(" + table + ", rank) VALUES('merge',?)")
       .bind(-kMergePages)
       .run();
+  return true;
+}
+
+bool drop_worn_document_index(Database& db, std::int64_t collection_id) {
+  if (!watermark(db, collection_id)) return false;
+  {
+    Statement head(db, "SELECT length(block) FROM " + table_name(collection_id) + "_data" +
+                           " WHERE id=10");  // the structure record, in FTS5's file format
+    if (!head.step() || head.integer(0) <= kMostHeadBytes) return false;
+  }
+  drop_document_index(db, collection_id);
   return true;
 }
 

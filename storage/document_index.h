@@ -50,6 +50,9 @@ std::uint64_t index_some_documents(Database& db, std::int64_t collection_id);
 // Merges some of the index's parts into one, which drops what removed documents left behind.
 // Returns false when there was nothing to merge.
 bool merge_document_index(Database& db, std::int64_t collection_id);
+// Merging adds to what the index keeps of its parts, up to what FTS5 can read: drops it before.
+// Returns whether it did, and all has to be indexed anew.
+bool drop_worn_document_index(Database& db, std::int64_t collection_id);
 bool has_document_index(Database& db, std::int64_t collection_id);
 void drop_document_index(Database& db, std::int64_t collection_id);
 void drop_document_indexes(Database& db);  // of all collections

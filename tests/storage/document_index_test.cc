@@ -281,6 +281,24 @@ TEST_F(DocumentIndexTest, MergesItsPartsWithoutLosingAnything) {
   EXPECT_FALSE(merge_document_index(db(), make_collection(db(), "none")));
 }
 
+// R9. As a store that is compacted after each write, for years.
+TEST_F(DocumentIndexTest, OutlivesAnyNumberOfMerges) {
+  for (int i = 0; i < 300; ++i) add("row " + std::to_string(i));
+  int renewals = 0;
+  for (int round = 0; round < 2500; ++round) {
+    SCOPED_TRACE(round);
+    replace(1 + round % 300, "row again " + std::to_string(round));
+    renewals += drop_worn_document_index(db(), collection_);
+    index_all();
+    while (merge_document_index(db(), collection_)) {
+    }
+  }
+  EXPECT_GT(renewals, 1);
+  EXPECT_LT(renewals, 20);
+  EXPECT_EQ(finding(), "");
+  EXPECT_EQ(named("row again 2401"), Rows{2});
+}
+
 TEST_F(DocumentIndexTest, ARolledBackBatchLeavesNoTrace) {
   add("first row");
   {
